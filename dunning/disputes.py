@@ -1,0 +1,40 @@
+"""Disputes: from when to when each one is open.
+
+A dispute that needs a response or is under review is open. One that is won or lost was closed at the instant of its
+`charge.dispute.closed` event, else at its latest balance transaction after the first, else at a time never known.
+Warnings and prevented disputes take no money and hold nothing. How long an open dispute may hold is the policy's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from dunning.schemas import Snapshot
+
+OPEN: Final = ("needs_response", "under_review", "appeal_needs_response", "appeal_under_review")
+CLOSED: Final = ("won", "lost")
+
+
+def ended_disputes(snapshot: Snapshot, facts: Snapshot) -> pl.LazyFrame:
+    """Disputes that hold or held, with closed_at: null while open or when never known.
+
+    Events are taken from the whole `snapshot`: one that closed the dispute after `as_of` says that it was open then.
+    """
+    closings = (
+        snapshot["stripe_events"]
+        .filter(pl.col("type") == "charge.dispute.closed", pl.col("object_id").is_not_null())
+        .group_by(dispute_id="object_id")
+        .agg(event_at=pl.col("created_at").max())
+    )
+    settled_at = pl.when(pl.col("balance_transaction_ats").list.len() > 1).then(
+        pl.col("balance_transaction_ats").list.max()
+    )
+    is_closed = pl.col("status").is_in(CLOSED)
+    return (
+        facts["stripe_disputes"]
+        .filter(pl.col("status").is_in([*OPEN, *CLOSED]))
+        .join(closings, on="dispute_id", how="left", validate="1:1")
+        .with_columns(closed_at=pl.when(is_closed).then(pl.coalesce(pl.col("event_at"), settled_at)))
+    )
