@@ -134,7 +134,7 @@ def _delegated(own: pl.LazyFrame) -> pl.LazyFrame:
         .then(nothing)
         .otherwise(pl.col("driver_reasons")),
         doubts=pl.when(is_child)
-        .then(pl.concat_list(_own_doubts_of_a_child(), pl.col("parent_doubts").fill_null([]), _unresolved(is_resolved)))
+        .then(pl.concat_list(_own_doubts_of_a_child(), _doubts_of_the_parent(is_resolved)))
         .otherwise(pl.col("doubts")),
         input_hash=pl.when(is_resolved)
         .then(pl.concat_str("input_hash", "parent_hash", separator=":"))
@@ -155,9 +155,9 @@ def _own_doubts_of_a_child() -> pl.Expr:
     return pl.col("child_doubts").fill_null([])
 
 
-def _unresolved(is_resolved: pl.Expr) -> pl.Expr:
-    said = pl.lit(["parent_unresolved"], pl.List(pl.String()))
-    return pl.when(is_resolved).then(pl.lit([], pl.List(pl.String()))).otherwise(said)
+def _doubts_of_the_parent(is_resolved: pl.Expr) -> pl.Expr:
+    unresolved = pl.lit(["parent_unresolved"], pl.List(pl.String()))
+    return pl.when(is_resolved).then(pl.col("parent_doubts").fill_null([])).otherwise(unresolved)
 
 
 def _exempted(answers: pl.LazyFrame) -> pl.LazyFrame:

@@ -71,7 +71,7 @@ def compute(
     billed = _with_account(invoices(snapshot, facts, mapped, links, policy, as_of), accounts, policy, as_of)
     known = _settle(billed.with_row_index("ref"))
     attempts = _settle(_attempts(known, facts, links, policy))
-    kinds = _settle(_stretches(known, accounts, links, snapshot, facts, policy))
+    kinds = _settle(_stretches(known, accounts, links, snapshot, facts, policy, as_of))
     held = _settle(holding.merged(kinds))
 
     armed = with_eligibility(with_clock(with_instrument(known, attempts, facts, as_of), attempts, policy))
@@ -152,6 +152,7 @@ def _stretches(
     snapshot: Snapshot,
     facts: Snapshot,
     policy: Policy,
+    as_of: datetime,
 ) -> pl.LazyFrame:
     in_stripe = known.filter(pl.col("view") == "stripe").select("ref", "invoice_id")
     in_books = known.filter(pl.col("view") == "internal").select("ref", "invoice_id")
@@ -163,14 +164,22 @@ def _stretches(
         ]
     )
     intents = facts["stripe_invoice_payments"].select("invoice_id", "payment_intent_id").drop_nulls().unique()
-    intent_of = facts["stripe_charges"].select("charge_id", "payment_intent_id").drop_nulls()
+    intent_of = pl.concat(
+        [
+            facts["stripe_charges"].select("charge_id", "payment_intent_id").drop_nulls(),
+            facts["stripe_payment_intents"]
+            .select("payment_intent_id", charge_id="latest_charge_id")
+            .drop_nulls()
+            .select("charge_id", "payment_intent_id"),
+        ]
+    )
     intents_of = pl.concat(
         [
             in_stripe.join(intents, on="invoice_id", how="inner").select("ref", "payment_intent_id"),
-            charges_of.join(intent_of, on="charge_id", how="inner", validate="m:1").select("ref", "payment_intent_id"),
+            charges_of.join(intent_of, on="charge_id", how="inner").select("ref", "payment_intent_id"),
         ]
     ).unique()
-    return holding.stretches(known, accounts, charges_of.unique(), intents_of, snapshot, facts, policy)
+    return holding.stretches(known, accounts, charges_of.unique(), intents_of, snapshot, facts, policy, as_of)
 
 
 def _with_instrument_age(armed: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:

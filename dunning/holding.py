@@ -7,12 +7,12 @@ already holds on the day it begins; for age it begins on the day after.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 import polars as pl
 
-from dunning.disputes import ended_disputes
+from dunning.disputes import dated_disputes
 from dunning.local_time import days_between, plus_days, with_local_dates
 from dunning.money import with_charge
 from dunning.policy import Policy
@@ -32,13 +32,14 @@ def stretches(
     snapshot: Snapshot,
     facts: Snapshot,
     policy: Policy,
+    as_of: datetime,
 ) -> pl.LazyFrame:
     """Why and when each invoice is held: ref, kind {held, disputed, in_flight}, start_on, end_on.
 
     `charges_of` (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
     """
     where = invoices.select("ref", "timezone")
-    disputes = _disputes(snapshot, facts).join(charges_of, on="charge_id", how="inner")
+    disputes = _disputes(snapshot, facts, policy, as_of).join(charges_of, on="charge_id", how="inner")
     flights = pl.concat(
         [
             _pending_charges(facts).join(charges_of, on="charge_id", how="inner").select("ref", "begun_at", "type"),
@@ -68,8 +69,8 @@ def _held(invoices: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _disputes(snapshot: Snapshot, facts: Snapshot) -> pl.LazyFrame:
-    return with_charge(ended_disputes(snapshot, facts), facts["stripe_charges"]).select(
+def _disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    return with_charge(dated_disputes(snapshot, facts, policy, as_of), facts["stripe_charges"]).select(
         "charge_id", "created_at", "closed_at"
     )
 
@@ -100,7 +101,8 @@ def _pending_charges(facts: Snapshot) -> pl.LazyFrame:
     return (
         facts["stripe_charges"]
         .filter(pl.col("status") == "pending")
-        .select("charge_id", begun_at="created_at", type="payment_method_type")
+        .join(_types(facts), on="payment_method_id", how="left", validate="m:1")
+        .select("charge_id", begun_at="created_at", type=pl.coalesce("payment_method_type", "method_type"))
     )
 
 
@@ -114,19 +116,22 @@ def _processing_intents(facts: Snapshot) -> pl.LazyFrame:
         .agg(charged_at=pl.col("created_at").last(), charged_type=pl.col("payment_method_type").last())
     )
     named = charges.select(latest_charge_id="charge_id", named_at="created_at", named_type="payment_method_type")
-    methods = facts["stripe_payment_methods"].select("payment_method_id", method_type="type")
     return (
         facts["stripe_payment_intents"]
         .filter(pl.col("status") == "processing")
         .join(latest, on="payment_intent_id", how="left", validate="1:1")
         .join(named, on="latest_charge_id", how="left", validate="m:1")
-        .join(methods, on="payment_method_id", how="left", validate="m:1")
+        .join(_types(facts), on="payment_method_id", how="left", validate="m:1")
         .select(
             "payment_intent_id",
             begun_at=pl.coalesce("named_at", "charged_at", "created_at"),
             type=pl.coalesce("named_type", "charged_type", "method_type", "payment_method_type"),
         )
     )
+
+
+def _types(facts: Snapshot) -> pl.LazyFrame:
+    return facts["stripe_payment_methods"].select("payment_method_id", method_type="type")
 
 
 def merged(kinds: pl.LazyFrame) -> pl.LazyFrame:
@@ -144,17 +149,16 @@ def merged(kinds: pl.LazyFrame) -> pl.LazyFrame:
 def with_age(days: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:
     """Add held_days and age_days to rows (ref, on, clock_on): how old the debt is on that day. `held` is `merged`.
 
-    Null where no clock runs or it has not begun by then.
+    Null where there is no clock, below zero where it has not begun by then.
     """
     rows = days.filter(pl.col("clock_on") <= pl.col("on")).select("ref", "on", "clock_on").unique()
     start = pl.max_horizontal("start_on", "clock_on")
     overlap = days_between(start, pl.min_horizontal("end_on", "on")).clip(lower_bound=0)
     counted = rows.join(held, on="ref", how="inner").group_by("ref", "on").agg(held_days=overlap.sum())
-    return days.join(counted, on=["ref", "on"], how="left", validate="m:1").with_columns(
-        held_days=pl.col("held_days").fill_null(0),
-        age_days=pl.when(pl.col("clock_on") <= pl.col("on")).then(
-            days_between(pl.col("clock_on"), pl.col("on")) - pl.col("held_days").fill_null(0)
-        ),
+    return (
+        days.join(counted, on=["ref", "on"], how="left", validate="m:1")
+        .with_columns(pl.col("held_days").fill_null(0))
+        .with_columns(age_days=days_between(pl.col("clock_on"), pl.col("on")) - pl.col("held_days"))
     )
 
 

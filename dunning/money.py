@@ -12,7 +12,7 @@ from datetime import datetime
 
 import polars as pl
 
-from dunning.disputes import ended_disputes
+from dunning.disputes import dated_disputes
 from dunning.payments import internal_charges
 from dunning.policy import Policy
 from dunning.schemas import Snapshot
@@ -33,11 +33,12 @@ def stripe_money(
         .with_columns(pl.col("paid_by", "credited").fill_null(0))
         .with_columns(base=_stripe_base(as_of))
     )
+    # A refund counts once, on the smallest of the invoices its payment served; a dispute is against each of them.
     smallest = links.group_by("charge_id").agg(pl.col("invoice_id").min())
     refunds = facts["stripe_refunds"].filter(pl.col("status") == "succeeded")
     returned = {
         "refunded": _money_back(with_charge(refunds, facts["stripe_charges"]), smallest),
-        "lost": _money_back(_lost_disputes(snapshot, facts, as_of), smallest),
+        "lost": _money_back(_lost_disputes(snapshot, facts, policy, as_of), links),
     }
     return _with_reversal(invoices, returned, policy)
 
@@ -59,11 +60,10 @@ def internal_money(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: d
             base=_above(pl.col("amount_due"), pl.when(was_paid_later).then(0).otherwise(pl.col("amount_paid")))
         )
     )
-    once = charges.sort("invoice_id", "charge_id").unique("provider_id", keep="first", maintain_order=True)
-    by_charge = once.filter(pl.col("stripe_charge_id").is_not_null()).select("invoice_id", charge_id="stripe_charge_id")
+    by_charge = charges.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
     returned = {
-        "refunded": _internal_refunds(once, facts, as_of),
-        "lost": _money_back(_lost_disputes(snapshot, facts, as_of), by_charge),
+        "refunded": _internal_refunds(charges, snapshot, as_of),
+        "lost": _money_back(_lost_disputes(snapshot, facts, policy, as_of), by_charge),
     }
     return _with_reversal(invoices, returned, policy)
 
@@ -101,9 +101,8 @@ def _credited(notes: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     )
 
 
-def _lost_disputes(snapshot: Snapshot, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
-    is_lost = (pl.col("status") == "lost") & (pl.col("closed_at") <= as_of).fill_null(value=True)
-    return with_charge(ended_disputes(snapshot, facts).filter(is_lost), facts["stripe_charges"])
+def _lost_disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    return with_charge(dated_disputes(snapshot, facts, policy, as_of).filter("is_lost"), facts["stripe_charges"])
 
 
 def with_charge(objects: pl.LazyFrame, charges: pl.LazyFrame) -> pl.LazyFrame:
@@ -119,20 +118,19 @@ def with_charge(objects: pl.LazyFrame, charges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _money_back(objects: pl.LazyFrame, invoice_of: pl.LazyFrame) -> pl.LazyFrame:
-    """invoice_id, at, amount of refunds or disputes; each once, on the one invoice that its charge is counted for."""
-    return objects.join(invoice_of, on="charge_id", how="inner", validate="m:1").select(
-        "invoice_id", at="created_at", amount="amount"
-    )
+    """invoice_id, at, amount of refunds or disputes, on the invoices that their charge is counted for."""
+    return objects.join(invoice_of, on="charge_id", how="inner").select("invoice_id", at="created_at", amount="amount")
 
 
-def _internal_refunds(charges: pl.LazyFrame, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
+def _internal_refunds(charges: pl.LazyFrame, snapshot: Snapshot, as_of: datetime) -> pl.LazyFrame:
     """What billing_prod says went back (invoice_id, at, amount), dated by Stripe's refunds where it has them.
 
     Stripe's refunds, in order, each date their own share of the internal amount; the last also dates what they leave.
+    Those later than `as_of` date theirs too: it had not gone back yet.
     """
     refunded = charges.filter(pl.col("amount_refunded") > 0)
     dates = (
-        facts["stripe_refunds"]
+        snapshot["stripe_refunds"]
         .filter(pl.col("status") == "succeeded")
         .sort("created_at", "refund_id")
         .select(

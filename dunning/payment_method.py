@@ -120,7 +120,8 @@ def _mandates(facts: Snapshot) -> pl.LazyFrame:
 def _instrument_at(as_of: datetime) -> pl.Expr:
     """When the customer brought this instrument, its mandate included. One that came later counts as having come now."""
     accepted = pl.when("needs_mandate").then(pl.col("accepted_at"))
-    return pl.min_horizontal(pl.max_horizontal("method_created_at", accepted), pl.lit(as_of))
+    came_at = pl.max_horizontal("method_created_at", accepted)
+    return pl.when(came_at > as_of).then(pl.lit(as_of)).otherwise(came_at)
 
 
 def _deaths_of_methods(attempts: pl.LazyFrame) -> pl.LazyFrame:
