@@ -20,19 +20,29 @@ EXPIRY_CODES: Final = ("expired_card", "invalid_expiry_year")
 
 
 def with_decline(attempts: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add decline_class, deciding_code, has_code and has_known_code; all four null or false where nothing failed."""
+    """Add decline_class, deciding_code, has_code and has_known_code; null and false where nothing failed."""
+    has_failed = (pl.col("status") == "failed").fill_null(value=False)
+    others = attempts.filter(~has_failed).with_columns(
+        decline_class=pl.lit(None, pl.String()),
+        deciding_code=pl.lit(None, pl.String()),
+        has_code=pl.lit(value=False),
+        has_known_code=pl.lit(value=False),
+    )
+    return pl.concat([others, _classified(attempts.filter(has_failed), policy)])
+
+
+def _classified(failed: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     classes = {code: _class_of(code, policy) for code in CODES}
     is_hard = {code: (kind == "hard").fill_null(value=False) for code, kind in classes.items()}
     has_hard = pl.any_horizontal(*is_hard.values())
     hard_code = pl.coalesce(pl.when(is_hard[code]).then(pl.col(code)) for code in CODES)
     known_code = pl.coalesce(pl.when(classes[code].is_not_null()).then(pl.col(code)) for code in CODES)
     decided = pl.when(has_hard).then(pl.lit("hard")).otherwise(pl.coalesce(*classes.values(), pl.lit("soft")))
-    has_failed = (pl.col("status") == "failed").fill_null(value=False)
-    return attempts.with_columns(
-        decline_class=pl.when(has_failed).then(decided),
-        deciding_code=pl.when(has_failed).then(pl.when(has_hard).then(hard_code).otherwise(known_code)),
-        has_code=has_failed & pl.any_horizontal(pl.col(code).is_not_null() for code in CODES),
-        has_known_code=has_failed & known_code.is_not_null(),
+    return failed.with_columns(
+        decline_class=decided,
+        deciding_code=pl.when(has_hard).then(hard_code).otherwise(known_code),
+        has_code=pl.any_horizontal(pl.col(code).is_not_null() for code in CODES),
+        has_known_code=known_code.is_not_null(),
     )
 
 

@@ -69,12 +69,13 @@ def compute(
     links = _settle(stripe_links(facts))
 
     billed = _with_account(invoices(snapshot, facts, mapped, links, policy, as_of), accounts, policy, as_of)
-    known = _settle(billed.with_row_index("ref"))
+    known = _settle(billed.sort("account_id", "view", "invoice_id").with_row_index("ref"))
     attempts = _settle(_attempts(known, facts, links, policy))
-    kinds = _settle(_stretches(known, accounts, links, snapshot, facts, policy, as_of))
+    live = _settle(_live(known))
+    kinds = _settle(_stretches(known, live, accounts, links, snapshot, facts, policy, as_of))
     held = _settle(holding.merged(kinds))
 
-    armed = with_eligibility(with_clock(with_instrument(known, attempts, facts, as_of), attempts, policy))
+    armed = with_eligibility(with_clock(with_instrument(live, attempts, facts, as_of), attempts, policy))
     ready = _settle(_with_instrument_age(armed, held))
     tags = tags_of(accounts, snapshot.get("tags"))
 
@@ -97,7 +98,7 @@ def compute(
             input_hashes(accounts, judged, kinds, policy),
             policy,
         ).collect(engine="streaming"),
-        invoices=judged.sort("account_id", "view", "invoice_id").collect(),
+        invoices=_with_the_rest(judged, known, kinds).collect(),
         attempts=attempts.collect(),
         mapping=mapped.sort("account_id", "customer_id").collect(),
         accounts=accounts.collect(),
@@ -145,8 +146,24 @@ def _attempts(known: pl.LazyFrame, facts: Snapshot, links: pl.LazyFrame, policy:
     return whose.join(made, on=["view", "invoice_id"], how="inner")
 
 
+def _live(known: pl.LazyFrame) -> pl.LazyFrame:
+    """The invoices that rules have more to say about: open or owed in either view, with their twins in the other."""
+    keys = known.filter(pl.col("is_open") | pl.col("is_owed")).select("account_id", "object_id").unique()
+    return known.join(keys, on=["account_id", "object_id"], how="semi")
+
+
+def _with_the_rest(judged: pl.LazyFrame, known: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
+    """Every invoice: the judged ones, and those of which nothing is owed, which stand on no rung."""
+    settled = known.join(judged.select("ref"), on="ref", how="anti")
+    rest = _with_flags(settled, kinds).with_columns(
+        rung=pl.lit(0, pl.Int8()), **{name: pl.lit(value=False) for name in ("is_late", "is_exhausted", "is_retryable")}
+    )
+    return pl.concat([judged, rest], how="diagonal").sort("ref")
+
+
 def _stretches(
     known: pl.LazyFrame,
+    live: pl.LazyFrame,
     accounts: pl.LazyFrame,
     links: pl.LazyFrame,
     snapshot: Snapshot,
@@ -154,32 +171,36 @@ def _stretches(
     policy: Policy,
     as_of: datetime,
 ) -> pl.LazyFrame:
+    """Disputes and flights of every invoice, holds of the live ones."""
     in_stripe = known.filter(pl.col("view") == "stripe").select("ref", "invoice_id")
     in_books = known.filter(pl.col("view") == "internal").select("ref", "invoice_id")
     recorded = internal_charges(facts).select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
-    charges_of = pl.concat(
-        [
-            in_stripe.join(links, on="invoice_id", how="inner").select("ref", "charge_id"),
-            in_books.join(recorded, on="invoice_id", how="inner").select("ref", "charge_id"),
-        ]
+    charges_of = _settle(
+        pl.concat(
+            [
+                in_stripe.join(links, on="invoice_id", how="inner").select("ref", "charge_id"),
+                in_books.join(recorded, on="invoice_id", how="inner").select("ref", "charge_id"),
+            ]
+        ).unique()
     )
+    begun = facts["stripe_payment_intents"].filter(pl.col("status") == "processing")
     intents = facts["stripe_invoice_payments"].select("invoice_id", "payment_intent_id").drop_nulls().unique()
     intent_of = pl.concat(
         [
             facts["stripe_charges"].select("charge_id", "payment_intent_id").drop_nulls(),
-            facts["stripe_payment_intents"]
-            .select("payment_intent_id", charge_id="latest_charge_id")
-            .drop_nulls()
-            .select("charge_id", "payment_intent_id"),
+            begun.select("payment_intent_id", charge_id="latest_charge_id").select("charge_id", "payment_intent_id"),
         ]
-    )
+    ).join(begun, on="payment_intent_id", how="semi")
     intents_of = pl.concat(
         [
-            in_stripe.join(intents, on="invoice_id", how="inner").select("ref", "payment_intent_id"),
+            in_stripe.join(
+                intents.join(begun, on="payment_intent_id", how="semi"), on="invoice_id", how="inner"
+            ).select("ref", "payment_intent_id"),
             charges_of.join(intent_of, on="charge_id", how="inner").select("ref", "payment_intent_id"),
         ]
     ).unique()
-    return holding.stretches(known, accounts, charges_of.unique(), intents_of, snapshot, facts, policy, as_of)
+    whose = known.select("ref", "timezone")
+    return holding.stretches(whose, live, accounts, charges_of, _settle(intents_of), snapshot, facts, policy, as_of)
 
 
 def _with_instrument_age(armed: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:
@@ -210,11 +231,14 @@ def _with_own_rungs(today: pl.LazyFrame, lenses: dict[str, pl.LazyFrame]) -> pl.
 
 def _with_reasons(judged: pl.LazyFrame, kinds: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Add what holds today, next_retry_at and the invoice's reasons."""
+    return _with_flags(judged, kinds).with_columns(next_retry_at=_next_retry_at(policy), reasons=driver_reasons())
+
+
+def _with_flags(rows: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
     flags = ["is_held", "is_disputed", "is_in_flight"]
-    return (
-        judged.join(holding.reasons_on(kinds, judged), on="ref", how="left", validate="1:1")
-        .with_columns(pl.col(flags).fill_null(value=False))
-        .with_columns(next_retry_at=_next_retry_at(policy), reasons=driver_reasons())
+    holding_now = holding.reasons_on(kinds, rows)
+    return rows.join(holding_now, on="ref", how="left", validate="1:1").with_columns(
+        pl.col(flags).fill_null(value=False)
     )
 
 

@@ -25,7 +25,8 @@ MANDATE_TYPES: Final = ("sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit
 
 
 def stretches(
-    invoices: pl.LazyFrame,
+    whose: pl.LazyFrame,
+    live: pl.LazyFrame,
     accounts: pl.LazyFrame,
     charges_of: pl.LazyFrame,
     intents_of: pl.LazyFrame,
@@ -36,23 +37,18 @@ def stretches(
 ) -> pl.LazyFrame:
     """Why and when each invoice is held: ref, kind {held, disputed, in_flight}, start_on, end_on.
 
-    `charges_of` (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
+    `whose` (ref, timezone) names all invoices, `live` (ref, account_id) those that a hold may matter to; `charges_of`
+    (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
     """
-    where = invoices.select("ref", "timezone")
     disputes = _disputes(snapshot, facts, policy, as_of).join(charges_of, on="charge_id", how="inner")
-    flights = pl.concat(
-        [
-            _pending_charges(facts).join(charges_of, on="charge_id", how="inner").select("ref", "begun_at", "type"),
-            _processing_intents(facts)
-            .join(intents_of, on="payment_intent_id", how="inner")
-            .select("ref", "begun_at", "type"),
-        ]
-    )
+    pending = _pending_charges(facts).join(charges_of, on="charge_id", how="inner")
+    processing = _processing_intents(facts, intents_of).join(intents_of, on="payment_intent_id", how="inner")
+    flights = pl.concat(frame.select("ref", "begun_at", "type") for frame in (pending, processing))
     return pl.concat(
         [
-            _held(invoices, accounts),
-            _disputed(disputes.join(where, on="ref", how="inner", validate="m:1"), policy),
-            _in_flight(flights.join(where, on="ref", how="inner", validate="m:1"), policy),
+            _held(live, accounts),
+            _disputed(disputes.join(whose, on="ref", how="inner", validate="m:1"), policy),
+            _in_flight(flights.join(whose, on="ref", how="inner", validate="m:1"), policy),
         ]
     )
 
@@ -106,20 +102,23 @@ def _pending_charges(facts: Snapshot) -> pl.LazyFrame:
     )
 
 
-def _processing_intents(facts: Snapshot) -> pl.LazyFrame:
+def _processing_intents(facts: Snapshot, intents_of: pl.LazyFrame) -> pl.LazyFrame:
     """Intents under way, begun when their latest charge was made, or when they were created if there is none."""
+    under_way = (
+        facts["stripe_payment_intents"]
+        .filter(pl.col("status") == "processing")
+        .join(intents_of, on="payment_intent_id", how="semi")
+    )
     charges = facts["stripe_charges"]
     latest = (
-        charges.filter(pl.col("payment_intent_id").is_not_null())
+        charges.join(under_way, on="payment_intent_id", how="semi")
         .sort("created_at", "charge_id")
         .group_by("payment_intent_id", maintain_order=True)
         .agg(charged_at=pl.col("created_at").last(), charged_type=pl.col("payment_method_type").last())
     )
     named = charges.select(latest_charge_id="charge_id", named_at="created_at", named_type="payment_method_type")
     return (
-        facts["stripe_payment_intents"]
-        .filter(pl.col("status") == "processing")
-        .join(latest, on="payment_intent_id", how="left", validate="1:1")
+        under_way.join(latest, on="payment_intent_id", how="left", validate="1:1")
         .join(named, on="latest_charge_id", how="left", validate="m:1")
         .join(_types(facts), on="payment_method_id", how="left", validate="m:1")
         .select(

@@ -31,6 +31,7 @@ def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snaps
         method_created_at="created_at",
         expiry_on=pl.date("exp_year", "exp_month", 1).dt.month_end(),
     )
+    attempts = attempts.join(invoices.select("account_id").unique(), on="account_id", how="semi")
     in_stripe = (
         _with_effective(invoices.filter(pl.col("view") == "stripe"), facts)
         .join(methods, on="payment_method_id", how="left", validate="m:1")

@@ -1,0 +1,50 @@
+"""Ladders given as data: an ordered list of (state, conditions that must all hold), the most severe match winning.
+
+Unpaid is what is owed and late. Conditions look at the account's unpaid invoices that Stripe collects or that the
+internal view decides; none of the six stores has tags, so an account has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from dunning.schemas import STATES
+from tests.model.invoice import Invoice
+
+NO_TAGS: frozenset[str] = frozenset()
+
+
+def rank(ladder: Sequence[Any], unpaid: list[Invoice], today: date) -> int:
+    """The rank of the most severe step whose conditions all hold, 0 if none does."""
+    return max((STATES.index(step.state) for step in ladder if holds(step.when, unpaid, today)), default=0)
+
+
+def holds(when: Any, unpaid: list[Invoice], today: date) -> bool:
+    return (
+        (when.unpaid_count_gte is None or len(unpaid) >= when.unpaid_count_gte)
+        and (when.balance_gte_minor is None or _is_balance_reached(when.balance_gte_minor, unpaid))
+        and (when.age_days_gte is None or _age_of_oldest(unpaid, today) >= when.age_days_gte)
+        and (when.tag_all is None or NO_TAGS.issuperset(when.tag_all))
+        and (when.tag_none is None or NO_TAGS.isdisjoint(when.tag_none))
+        and (when.last_decline_in is None or _last_decline(unpaid) in when.last_decline_in)
+    )
+
+
+def _is_balance_reached(floors: dict[str, int], unpaid: list[Invoice]) -> bool:
+    """In at least one of the currencies; currencies are never added."""
+    balances: dict[str, int] = {}
+    for invoice in unpaid:
+        currency = invoice.row["currency"]
+        balances[currency] = balances.get(currency, 0) + invoice.outstanding
+    return any(balances.get(currency, 0) >= floor for currency, floor in floors.items())
+
+
+def _age_of_oldest(unpaid: list[Invoice], today: date) -> int:
+    return max((invoice.age_days(today) or 0 for invoice in unpaid), default=-1)
+
+
+def _last_decline(unpaid: list[Invoice]) -> str | None:
+    failed = [attempt for invoice in unpaid for attempt in invoice.attempts if attempt.status == "failed"]
+    return max(failed, key=lambda attempt: (attempt.at, attempt.charge_id)).decisive_code if failed else None
