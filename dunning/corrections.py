@@ -46,6 +46,15 @@ ALONG: Final[dict[str, tuple[str, ...]]] = {
 }
 """Columns that are written along with a change and are never a reason for one, by table."""
 
+PLANNED: Final[dict[str, tuple[str, ...]]] = {
+    "subs_account": ("bad_debt", *ALONG["subs_account"]),
+    "subs_dunning": (*CARRIED, *ALONG["subs_dunning"]),
+    "subs_mandate": ("status", "network_status"),
+    "subs_stuck_events": ("status", *ALONG["subs_stuck_events"]),
+}
+"""Table → the columns that a plan may carry: of what is ours, what a correction needs."""
+
+WITH_NETWORK_STATUS: Final = "bacs_debit"  # the only mandates for which Stripe tells a network status
 OUR_NAME: Final = "A3"  # what subs_account.updated_by says of a flag that the recompute wrote
 
 
@@ -131,26 +140,28 @@ def _bad_debt_flags(found: pl.DataFrame, judged: Judged) -> pl.DataFrame:
 
 
 def _mandates(found: pl.DataFrame, judged: Judged) -> pl.DataFrame:
-    """Our copy of a mandate takes Stripe's word for it."""
-    why = _by(found, MANDATE_CODES, "object_id").with_columns(why=pl.lit("stripe_mandate"))
-    ours = judged.facts["subs_mandate"].collect()
-    # The finding names the mandate by Stripe's id where that is what the two sides share, else by our own.
-    ours = pl.concat(
-        [
-            ours.join(why, left_on="stripe_mandate_id", right_on="object_id", how="inner", validate="m:1"),
-            ours.join(why, left_on="mandate_id", right_on="object_id", how="inner", validate="m:1"),
-        ]
-    ).unique("mandate_id", maintain_order=True)
-    stripe = judged.facts["stripe_mandates"].select("mandate_id", "status", "network_status").collect()
-    rows = ours.join(
-        stripe, left_on="stripe_mandate_id", right_on="mandate_id", how="inner", suffix="_after", validate="m:1"
-    ).with_columns(key=pl.col("mandate_id"))
-    return _cells(
-        rows,
-        "subs_dunning",
-        "subs_mandate",
-        [Cell(c, c, f"{c}_after") for c in ("status", "network_status")],
+    """Our copy of a mandate takes Stripe's word for it. A finding names the mandate by Stripe's id."""
+    why = _by(found, MANDATE_CODES, "account_id", "object_id").with_columns(why=pl.lit("stripe_mandate"))
+    stripe = judged.facts["stripe_mandates"].collect()
+    tells_network_status = pl.col("payment_method_type") == WITH_NETWORK_STATUS
+    rows = (
+        judged.facts["subs_mandate"]
+        .collect()
+        .join(
+            why,
+            left_on=["account_id", "stripe_mandate_id"],
+            right_on=["account_id", "object_id"],
+            nulls_equal=True,
+            validate="m:1",
+        )
+        .join(stripe, left_on="stripe_mandate_id", right_on="mandate_id", suffix="_after", validate="m:1")
+        .with_columns(
+            key=pl.col("mandate_id"),
+            network_status_after=pl.when(tells_network_status).then("network_status_after").otherwise("network_status"),
+        )
     )
+    cells = [Cell(column, column, f"{column}_after") for column in ("status", "network_status")]
+    return _cells(rows, "subs_dunning", "subs_mandate", cells)
 
 
 def _moot_events(found: pl.DataFrame, judged: Judged, as_of: datetime) -> pl.DataFrame:
@@ -222,11 +233,11 @@ def _json_text(column: str, dtype: pl.DataType) -> pl.Expr:
     return wrapped.str.strip_prefix('{"v":').str.strip_suffix("}")
 
 
-def _by(found: pl.DataFrame, codes: tuple[str, ...], key: str) -> pl.DataFrame:
+def _by(found: pl.DataFrame, codes: tuple[str, ...], *key: str) -> pl.DataFrame:
     """The findings of these codes, one row per key: their codes, and the provider events behind them."""
     return (
-        found.filter(pl.col("code").is_in(codes), pl.col(key).is_not_null())
-        .group_by(key)
+        found.filter(pl.col("code").is_in(codes), pl.col(key[-1]).is_not_null())
+        .group_by(*key)
         .agg(
             codes=pl.col("code").unique().sort(),
             event_ids=pl.col("event_ids").explode().drop_nulls().unique().sort(),

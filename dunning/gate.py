@@ -15,7 +15,8 @@ from typing import ClassVar, Final, TypeVar
 
 import polars as pl
 
-from dunning.ownership import OWNED
+from dunning.corrections import PLANNED
+from dunning.ownership import OWNED, is_owned
 from dunning.plan import Plan
 from dunning.schemas import STORES
 
@@ -28,6 +29,8 @@ class Refusal(Exception):  # noqa: N818 - the contract names refusals, and they 
     """The gate stays closed. `numbers` are what the decision was made on; `way_out` is what to do now."""
 
     exit_code: ClassVar[int] = EXIT_REFUSED
+
+    others: tuple[Refusal, ...] = ()  # what else the gate would refuse it for, less grave
 
     def __init__(self, message: str, way_out: str, **numbers: object) -> None:
         self.message = message
@@ -176,9 +179,11 @@ class GateFacts:
 
 
 def check(plan: Plan, approvals: tuple[Approval, ...], limits: Limits, facts: GateFacts) -> None:
-    """Return if every condition holds; else raise the first refusal, in the order of `CONDITIONS`."""
-    for refusal in refusals(plan, approvals, limits, facts):
-        raise refusal
+    """Return if every condition holds; else raise the gravest refusal, which carries the others."""
+    found = refusals(plan, approvals, limits, facts)
+    if found:
+        found[0].others = tuple(found[1:])
+        raise found[0]
 
 
 def refusals(plan: Plan, approvals: tuple[Approval, ...], limits: Limits, facts: GateFacts) -> list[Refusal]:
@@ -452,16 +457,13 @@ CONDITIONS: Final = (
 )
 """Every condition, the gravest refusal first."""
 
-_MECHANICAL: Final = frozenset({"version", "updated_at"})  # the writer's own, with every write
-_NEVER: Final = frozenset({"final_notice_sent_at"})  # a fact about a letter
-
 WRITABLE: Final = frozenset(
-    f"{owned.store}.{table}.{column}"
-    for table, owned in OWNED.items()
-    for column in owned.columns
-    if column not in {owned.key} | _MECHANICAL | _NEVER
+    f"{OWNED[table].store}.{table}.{column}"
+    for table, columns in PLANNED.items()
+    for column in columns
+    if is_owned(table, column)
 )
-"""store.table.column of everything that a plan may change."""
+"""store.table.column of everything that a plan may change: ours by the ownership table, and needed by a correction."""
 
 _MAY_INSERT: Final = [table for table, owned in OWNED.items() if owned.may_insert]
 

@@ -199,36 +199,39 @@ class Account:
     # The state.
 
     def rank(self, invoices: list[Invoice], today: date) -> int:
-        counting = self._counting(invoices, today)
-        if self.policy.ladder is not None:
-            return ladder.rank(self.policy.ladder, counting, today)
-        return max((invoice.rung(today) for invoice in counting), default=0)
+        return max((rung for _, rung in self._counting(invoices, today)), default=0)
 
     def driver(self) -> Invoice | None:
+        """The invoice with the account's rung; of several, that with the earliest clock, then the smallest id."""
         counting = self._counting(self.deciding, self.today)
-        rank = self.rank(self.deciding, self.today)
-        if self.policy.ladder is None:
-            counting = [invoice for invoice in counting if invoice.rung(self.today) == rank]
-        if rank == 0 or not counting:
-            return None
-        return min(counting, key=lambda invoice: (invoice.clock_on(self.today) or FOREVER, invoice.object_id))
+        rank = max((rung for _, rung in counting), default=0)
+        return min(
+            (invoice for invoice, rung in counting if rung == rank),
+            key=lambda invoice: (invoice.clock_on(self.today) or FOREVER, invoice.object_id),
+            default=None,
+        )
 
-    def _counting(self, invoices: list[Invoice], today: date) -> list[Invoice]:
+    def _counting(self, invoices: list[Invoice], today: date) -> list[tuple[Invoice, int]]:
         """Invoices with a rung above 0, in currencies whose sum reaches its threshold."""
         sums = self._outstanding(invoices, today)
         return [
-            invoice
-            for invoice in invoices
-            if invoice.rung(today) > 0
-            and sums[invoice.row["currency"]] >= self.policy.threshold_minor.get(invoice.row["currency"], 0)
+            (invoice, rung)
+            for invoice, rung in self._rungs(invoices, today)
+            if sums[invoice.row["currency"]] >= self.policy.threshold_minor.get(invoice.row["currency"], 0)
         ]
 
     def _outstanding(self, invoices: list[Invoice], today: date) -> dict[str, int]:
         sums: dict[str, int] = {}
-        for invoice in invoices:
-            if invoice.rung(today) > 0:
-                sums[invoice.row["currency"]] = sums.get(invoice.row["currency"], 0) + invoice.outstanding
+        for invoice, _ in self._rungs(invoices, today):
+            sums[invoice.row["currency"]] = sums.get(invoice.row["currency"], 0) + invoice.outstanding
         return sums
+
+    def _rungs(self, invoices: list[Invoice], today: date) -> list[tuple[Invoice, int]]:
+        """Invoices with their rungs above 0. A ladder given as data gives all that is unpaid one rung."""
+        if self.policy.ladder is None:
+            return [(invoice, rung) for invoice in invoices if (rung := invoice.rung(today)) > 0]
+        rung = ladder.rank(self.policy.ladder, invoices, today)
+        return [(invoice, rung) for invoice in invoices if rung > 0 and invoice.rung(today) > 0]
 
     # Can it be told?
 
@@ -260,11 +263,11 @@ class Account:
     def next_change_on(self) -> date | None:
         """The first day after today on which the state differs, recomputed day by day from the facts of T."""
         owed = [invoice for invoice in self.deciding if invoice.owed]  # what is owed does not depend on the day
-        state, last = self.rank(owed, self.today), self._nothing_new_after(owed)
+        state, last = self.rank(self.deciding, self.today), self._nothing_new_after(owed)
         day = self.today
         while owed and day < last:
             day += timedelta(days=1)
-            if self.rank(owed, day) != state:
+            if self.rank(self.deciding, day) != state:
                 return day
         return None
 

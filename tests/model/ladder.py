@@ -1,7 +1,7 @@
 """Ladders given as data: an ordered list of (state, conditions that must all hold), the most severe match winning.
 
-Unpaid is what is owed and late. Conditions look at the account's unpaid invoices that Stripe collects or that the
-internal view decides; none of the six stores has tags, so an account has none.
+Conditions look at what is unpaid: the invoices of one view that have a rung above 0 by the built-in ladder. None of the
+six stores has tags, so an account has none.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from tests.model.invoice import Invoice
 NO_TAGS: frozenset[str] = frozenset()
 
 
-def rank(ladder: Sequence[Any], unpaid: list[Invoice], today: date) -> int:
-    """The rank of the most severe step whose conditions all hold, 0 if none does."""
-    return max((STATES.index(step.state) for step in ladder if holds(step.when, unpaid, today)), default=0)
+def rank(ladder: Sequence[Any], invoices: list[Invoice], today: date) -> int:
+    """The rank of the most severe step whose conditions all hold; 0 if none does, or if nothing is unpaid."""
+    unpaid = [invoice for invoice in invoices if invoice.rung(today) > 0]
+    if not unpaid:
+        return 0
+    decline = last_decline(invoices)
+    return max((STATES.index(step.state) for step in ladder if holds(step.when, unpaid, decline, today)), default=0)
 
 
-def holds(when: Any, unpaid: list[Invoice], today: date) -> bool:
+def holds(when: Any, unpaid: list[Invoice], decline: str | None, today: date) -> bool:
     return (
         (when.unpaid_count_gte is None or len(unpaid) >= when.unpaid_count_gte)
         and (when.balance_gte_minor is None or _is_balance_reached(when.balance_gte_minor, unpaid))
         and (when.age_days_gte is None or _age_of_oldest(unpaid, today) >= when.age_days_gte)
         and (when.tag_all is None or NO_TAGS.issuperset(when.tag_all))
         and (when.tag_none is None or NO_TAGS.isdisjoint(when.tag_none))
-        and (when.last_decline_in is None or _last_decline(unpaid) in when.last_decline_in)
+        and (when.last_decline_in is None or decline in when.last_decline_in)
     )
 
 
@@ -42,9 +46,20 @@ def _is_balance_reached(floors: dict[str, int], unpaid: list[Invoice]) -> bool:
 
 
 def _age_of_oldest(unpaid: list[Invoice], today: date) -> int:
-    return max((invoice.age_days(today) or 0 for invoice in unpaid), default=-1)
+    """The age of the one with the earliest clock; a charged off invoice may have no clock, and then no age."""
+    dated = [invoice for invoice in unpaid if invoice.clock_on(today) is not None]
+    oldest = min(dated, key=lambda invoice: (str(invoice.clock_on(today)), invoice.object_id), default=None)
+    age = oldest.age_days(today) if oldest is not None else None
+    return -1 if age is None else age
 
 
-def _last_decline(unpaid: list[Invoice]) -> str | None:
-    failed = [attempt for invoice in unpaid for attempt in invoice.attempts if attempt.status == "failed"]
+def last_decline(invoices: list[Invoice]) -> str | None:
+    """What decided the latest failed attempt on any invoice that is owed."""
+    failed = [
+        attempt
+        for invoice in invoices
+        if invoice.owed
+        for attempt in invoice.attempts
+        if attempt.status == "failed"
+    ]
     return max(failed, key=lambda attempt: (attempt.at, attempt.charge_id)).decisive_code if failed else None

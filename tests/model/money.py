@@ -165,7 +165,7 @@ def stripe_taken_back(facts: Facts, invoice_id: str, policy: Any) -> list[TakenB
         back += [
             TakenBack(dispute["created_at"], dispute["amount"])
             for dispute in stripe_disputes(facts, invoice_id)
-            if is_lost(facts, dispute, policy)
+            if is_lost(facts, dispute)
         ]
     return back
 
@@ -224,14 +224,15 @@ def _closing(facts: Facts, dispute: Row) -> datetime | None:
         if event["type"] == "charge.dispute.closed"
     ]
     if events:
-        return min(events)
+        return max(events)
     after_the_first = sorted(dispute["balance_transaction_ats"] or [])[1:]
     return after_the_first[-1] if after_the_first else None
 
 
-def is_lost(facts: Facts, dispute: Row, policy: Any) -> bool:
-    """Lost, and closed by T: a dispute that closed after T was still open."""
-    return dispute["status"] == "lost" and closed_at(facts, dispute, policy) <= facts.as_of
+def is_lost(facts: Facts, dispute: Row) -> bool:
+    """Lost, unless it is known to have closed after T; a loss that nobody can date is taken as it is now."""
+    closing = _closing(facts, dispute)
+    return dispute["status"] == "lost" and (closing is None or closing <= facts.as_of)
 
 
 # The internal view.
@@ -251,7 +252,7 @@ def internal_taken_back(facts: Facts, invoice_id: str, policy: Any) -> list[Take
         back += [
             TakenBack(dispute["created_at"], dispute["amount"])
             for dispute in internal_disputes(facts, invoice_id)
-            if is_lost(facts, dispute, policy)
+            if is_lost(facts, dispute)
         ]
     return back
 

@@ -1,0 +1,13 @@
+"""The contract of the stores: what a row must look like before the engine may lean on it.
+
+`sweep` takes a snapshot as it was read, removes what cannot be used, and says for each broken row which rule it breaks.
+A broken row never stops a run and never goes by unseen: it is a fault, and a fault becomes a SRC_CONTRACT finding
+(`dunning.drift`). Which accounts a fault makes indeterminate is told by `is_needed`; what follows is the engine's.
+"""
+
+from __future__ import annotations
+
+from dunning.contract.sweep import FAULTS, Swept, sweep
+from dunning.contract.timezones import TIMEZONES
+
+__all__ = ["FAULTS", "TIMEZONES", "Swept", "sweep"]
