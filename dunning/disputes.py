@@ -12,17 +12,19 @@ from typing import Final
 
 import polars as pl
 
+from dunning.policy import Policy
 from dunning.schemas import Snapshot
 
 OPEN: Final = ("needs_response", "under_review", "appeal_needs_response", "appeal_under_review")
 CLOSED: Final = ("won", "lost")
 
 
-def dated_disputes(snapshot: Snapshot, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
+def dated_disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
     """Disputes that hold or held, with closed_at (null while open, or when not known) and is_lost.
 
     Events are taken from the whole `snapshot`: one that closed the dispute after `as_of` says that it was open then.
-    After an appeal the latest closing counts. A loss that nobody can date is taken as it is now: lost.
+    After an appeal the latest closing counts, but none is later than the policy's longest. A loss that nobody can date
+    is taken as it is now: lost.
     """
     closings = (
         snapshot["stripe_events"]
@@ -34,12 +36,14 @@ def dated_disputes(snapshot: Snapshot, facts: Snapshot, as_of: datetime) -> pl.L
         pl.col("balance_transaction_ats").list.max()
     )
     known_at = pl.when(pl.col("status").is_in(CLOSED)).then(pl.coalesce(pl.col("event_at"), settled_at))
+    cap_at = pl.col("created_at") + pl.duration(days=policy.dispute_max_days)
+    has_closed = (pl.min_horizontal(known_at, cap_at) <= as_of) | known_at.is_null()
     return (
         facts["stripe_disputes"]
         .filter(pl.col("status").is_in([*OPEN, *CLOSED]))
         .join(closings, on="dispute_id", how="left", validate="1:1")
         .with_columns(
             closed_at=pl.when(known_at <= as_of).then(known_at),
-            is_lost=(pl.col("status") == "lost") & (known_at <= as_of).fill_null(value=True),
+            is_lost=(pl.col("status") == "lost") & has_closed.fill_null(value=True),
         )
     )

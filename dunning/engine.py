@@ -81,7 +81,8 @@ def compute(
 
     today = _settle(_judge(ready.with_columns(on="today"), held, policy))
     lenses = {
-        name: _settle(_with_rungs(today.filter(is_seen), attempts, tags, policy)) for name, is_seen in _LENSES.items()
+        name: _settle(_with_rungs(today.filter(is_seen), attempts.filter(is_seen), tags, policy))
+        for name, is_seen in _LENSES.items()
     }
     state_of = {name: _settle(states(rows, policy)) for name, rows in lenses.items()}
     judged = _settle(_with_reasons(_with_own_rungs(today, lenses), kinds, policy))
@@ -218,8 +219,7 @@ def _with_rungs(rows: pl.LazyFrame, attempts: pl.LazyFrame, tags: pl.LazyFrame, 
     """The rungs of one reading of the money: the built-in ones, or the policy's ladder."""
     if policy.ladder is None:
         return rows
-    own = attempts.join(rows.select("ref").unique(), on="ref", how="semi")
-    return with_ladder_rungs(rows, own, tags, policy)
+    return with_ladder_rungs(rows, attempts, tags, policy)
 
 
 def _with_own_rungs(today: pl.LazyFrame, lenses: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
@@ -332,7 +332,7 @@ def _next_changes(
     owed = _settle(ready.filter(pl.col("is_deciding"), pl.col("is_owed")))
     days = _settle(next_change.candidate_days(owed, held, policy))
     later = owed.join(days, on="account_id", how="inner")
-    judged = _with_rungs(_judge(later, held, policy), attempts, tags, policy)
+    judged = _with_rungs(_judge(later, held, policy), attempts.filter("is_deciding"), tags, policy)
     return next_change.first_change(now, states(judged, policy), days)
 
 

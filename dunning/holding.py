@@ -40,7 +40,7 @@ def stretches(
     `whose` (ref, timezone) names all invoices, `live` (ref, account_id) those that a hold may matter to; `charges_of`
     (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
     """
-    disputes = _disputes(snapshot, facts, as_of).join(charges_of, on="charge_id", how="inner")
+    disputes = _disputes(snapshot, facts, policy, as_of).join(charges_of, on="charge_id", how="inner")
     pending = _pending_charges(facts).join(charges_of, on="charge_id", how="inner")
     processing = _processing_intents(facts, intents_of).join(intents_of, on="payment_intent_id", how="inner")
     flights = pl.concat(frame.select("ref", "begun_at", "type") for frame in (pending, processing))
@@ -65,8 +65,8 @@ def _held(invoices: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _disputes(snapshot: Snapshot, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
-    return with_charge(dated_disputes(snapshot, facts, as_of), facts["stripe_charges"]).select(
+def _disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    return with_charge(dated_disputes(snapshot, facts, policy, as_of), facts["stripe_charges"]).select(
         "charge_id", "created_at", "closed_at"
     )
 

@@ -38,7 +38,7 @@ def stripe_money(
     refunds = facts["stripe_refunds"].filter(pl.col("status") == "succeeded")
     returned = {
         "refunded": _money_back(with_charge(refunds, facts["stripe_charges"]), smallest),
-        "lost": _money_back(_lost_disputes(snapshot, facts, as_of), links),
+        "lost": _money_back(_lost_disputes(snapshot, facts, policy, as_of), links),
     }
     return _with_reversal(invoices, returned, policy)
 
@@ -63,7 +63,7 @@ def internal_money(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: d
     by_charge = charges.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
     returned = {
         "refunded": _internal_refunds(charges, snapshot, as_of),
-        "lost": _money_back(_lost_disputes(snapshot, facts, as_of), by_charge),
+        "lost": _money_back(_lost_disputes(snapshot, facts, policy, as_of), by_charge),
     }
     return _with_reversal(invoices, returned, policy)
 
@@ -101,8 +101,8 @@ def _credited(notes: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     )
 
 
-def _lost_disputes(snapshot: Snapshot, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
-    return with_charge(dated_disputes(snapshot, facts, as_of).filter("is_lost"), facts["stripe_charges"])
+def _lost_disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    return with_charge(dated_disputes(snapshot, facts, policy, as_of).filter("is_lost"), facts["stripe_charges"])
 
 
 def with_charge(objects: pl.LazyFrame, charges: pl.LazyFrame) -> pl.LazyFrame:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-import zoneinfo
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from dunning.contract.timezones import TIMEZONES
 from dunning.currencies import CURRENCIES
 from dunning.schemas import STATES
 
@@ -109,7 +109,7 @@ def _known_currencies(amounts: dict[str, int]) -> dict[str, int]:
 
 
 def _known_timezone(name: str) -> str:
-    if name not in zoneinfo.available_timezones():
+    if name not in TIMEZONES:
         raise ValueError(f"no such timezone: {name}; use an IANA name such as Europe/Paris")
     return name
 

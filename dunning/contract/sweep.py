@@ -31,6 +31,7 @@ FAULTS: Final[dict[str, pl.DataType]] = {
     "object_id": TEXT,  # what a finding about the row is about; null for the account itself
     "invoice_id": TEXT,  # the invoice it concerns, by its Stripe id where it has one; null where none can be told
     "is_needed": pl.Boolean(),  # the account's result leans on this row: the account is indeterminate
+    "updated_at": pl.Datetime("us", "UTC"),  # when the row was last written; null for Stripe's objects
 }
 
 # Tables whose rows say what an account or an object *is*. A bad value is set to null and the row stays. Rows of all
@@ -138,7 +139,7 @@ def _each_key_once(frame: pl.LazyFrame, name: str, repeated: pl.DataFrame) -> pl
         lasts = [pl.col(column).max() for column in columns if column in ("updated_at", "version")]
         agreed = same.group_by(key).agg(*firsts, *lasts, is_agreed=pl.all_horizontal(is_agreed))
         one = agreed.filter("is_agreed")
-    return pl.concat([frame.join(repeated.lazy(), on=key, how="anti"), one.select(columns)])
+    return pl.concat([frame.join(repeated.lazy(), on=key, how="anti"), one.select(columns)], how="diagonal")
 
 
 # What was wrong -----------------------------------------------------------------------------------------------------
@@ -192,6 +193,7 @@ def _fault(blamed: pl.DataFrame, name: str, column: str, says: str, shown: str |
         object_id="blamed_object_id",
         invoice_id="blamed_invoice_id",
         is_needed="is_needed",
+        updated_at="updated_at" if "updated_at" in blamed.columns else pl.lit(None),
     ).cast(pl.Schema(FAULTS))
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 import polars as pl
 
 from dunning.drift.evidence import Evidence
 from dunning.schemas import TABLES
 
-_KEY = ["account_id", "code", "object_id"]
+BROKEN: Final = "(broken)"
+
+_KEY: Final = ["account_id", "code", "object_id"]
 
 
 def event_ids(findings: pl.DataFrame, seen: Evidence) -> pl.DataFrame:
@@ -34,7 +37,10 @@ def event_ids(findings: pl.DataFrame, seen: Evidence) -> pl.DataFrame:
 
 
 def recently_written(seen: Evidence, observed_at: Mapping[str, datetime], settle: timedelta) -> pl.DataFrame:
-    """account_id, table, object_id: rows that were written within `settle` before their store was read."""
+    """account_id, table, object_id: rows that were written within `settle` before their store was read.
+
+    Rows that the sweep took out are among them, under the table name `BROKEN`.
+    """
     frames = []
     for name, table in TABLES.items():
         at = observed_at.get(table.store)
@@ -48,8 +54,14 @@ def recently_written(seen: Evidence, observed_at: Mapping[str, datetime], settle
             continue
         key = pl.col(table.key[-1]).cast(pl.String())
         frames.append(rows.select("account_id", table=pl.lit(name), object_id=key))
-    nothing = pl.LazyFrame(schema={"account_id": pl.String, "table": pl.String, "object_id": pl.String})
-    return pl.concat([nothing, *frames]).collect()
+    frames += [
+        seen.faults.filter(
+            pl.col("store") == store, pl.col("updated_at").is_between(pl.lit(at - settle), pl.lit(at))
+        ).select("account_id", "object_id", table=pl.lit(BROKEN))
+        for store, at in observed_at.items()
+    ]
+    columns = {"account_id": pl.String, "table": pl.String, "object_id": pl.String}
+    return pl.concat([pl.LazyFrame(schema=columns), *(frame.select(list(columns)) for frame in frames)]).collect()
 
 
 def _own_objects(findings: pl.DataFrame) -> pl.DataFrame:

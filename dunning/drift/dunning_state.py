@@ -82,7 +82,8 @@ def dun_ledger_copy_mismatch(seen: Evidence) -> pl.LazyFrame:
 
 def dun_orphan(seen: Evidence) -> pl.LazyFrame:
     """A dunning row for an account that cf_prod does not know."""
-    orphans = seen.facts["subs_dunning"].join(seen.accounts, on="account_id", how="anti")
+    came_later = (pl.col("computed_at") > seen.as_of).fill_null(value=False)  # with an account that came later too
+    orphans = seen.facts["subs_dunning"].filter(~came_later).join(seen.accounts, on="account_id", how="anti")
     return found(orphans, {"cf_prod": {"is_known": pl.lit(value=False)}, "subs_dunning": {"state": "state"}})
 
 

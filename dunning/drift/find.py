@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from dunning.drift import dunning_state, entitlement, event, identity, money, retry, source, subscription
-from dunning.drift.behind import event_ids, recently_written
+from dunning.drift.behind import BROKEN, event_ids, recently_written
 from dunning.drift.codes import CODES
 from dunning.drift.evidence import Evidence
 from dunning.drift.roots import with_roots
@@ -141,7 +141,10 @@ def _is_settling(
     is_event = pl.col("code").str.starts_with("EVT_")
     by_account = about.filter(~is_event).join(recent, on=["account_id", "table"], how="semi")
     by_object = about.filter(is_event).join(recent, on=["object_id", "table"], how="semi")
-    settling = pl.concat([by_account, by_object])["row"].unique()
+    broken = numbered.filter(pl.col("code") == "SRC_CONTRACT").join(
+        recent.filter(pl.col("table") == BROKEN), on=["account_id", "object_id"], how="semi", nulls_equal=True
+    )
+    settling = pl.concat([rows["row"] for rows in (by_account, by_object, broken)]).unique()
     return numbered.select(is_settling=pl.col("row").is_in(settling.implode())).to_series()
 
 

@@ -107,9 +107,12 @@ def map_metadata_mismatch(seen: Evidence) -> pl.LazyFrame:
     differs = seen.mapping.join(named, on="customer_id", how="inner").filter(
         pl.col("metadata_account_id") != pl.col("account_id")
     )
+    # People write into metadata, so what looks like an address is not repeated.
+    is_address = pl.col("metadata_account_id").str.contains("@", literal=True)
+    named_account = pl.when(is_address).then(pl.lit("(withheld)")).otherwise(pl.col("metadata_account_id"))
     return found(
         differs,
-        {"subs_customer": {"account_id": "account_id"}, "stripe": {"metadata_account_id": "metadata_account_id"}},
+        {"subs_customer": {"account_id": "account_id"}, "stripe": {"metadata_account_id": named_account}},
         object_id="customer_id",
     )
 

@@ -136,8 +136,9 @@ def pay_unrecorded(seen: Evidence) -> pl.LazyFrame:
         .join(seen.facts["charges"], left_on="charge_id", right_on="stripe_charge_id", how="anti")
         .join(seen.unsure_objects("charges"), left_on="charge_id", right_on="object_id", how="anti")
     )
+    ours = seen.facts["stripe_charges"].filter(seen.is_our_mode)
     return found(
-        unrecorded,
+        unrecorded.join(ours, on="charge_id", how="semi"),
         {
             "billing_prod": {"is_known": pl.lit(value=False)},
             "stripe": {"invoice_id": "object_id", "status": "status", "created_at": "attempted_at"},
@@ -201,7 +202,9 @@ def _status_pair(seen: Evidence, is_ours: pl.Expr) -> pl.LazyFrame:
 
 
 def _deciding(seen: Evidence) -> pl.LazyFrame:
-    return seen.invoices.filter("is_deciding").with_columns(pl.col("paid", "refunded", "lost", "credited").fill_null(0))
+    return seen.invoices.filter("is_deciding", seen.is_our_mode).with_columns(
+        pl.col("paid", "refunded", "lost", "credited").fill_null(0)
+    )
 
 
 def _refunded_by_charge(seen: Evidence) -> pl.LazyFrame:

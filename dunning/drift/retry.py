@@ -166,7 +166,10 @@ def man_missing(seen: Evidence) -> pl.LazyFrame:
     known = seen.facts["subs_mandate"].select(payment_method_id="stripe_payment_method_id").drop_nulls()
     unknown = (
         seen.invoices.filter(
-            pl.col("view") == "stripe", pl.col("status") == "open", pl.col("needs_mandate").fill_null(value=False)
+            seen.is_our_mode,
+            pl.col("view") == "stripe",
+            pl.col("status") == "open",
+            pl.col("needs_mandate").fill_null(value=False),
         )
         .join(known, on="payment_method_id", how="anti")
         .join(seen.unsure_accounts("subs_mandate"), on="account_id", how="anti")

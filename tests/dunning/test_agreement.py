@@ -17,7 +17,7 @@ from dunning.contract import sweep
 from dunning.engine import compute
 from dunning.schemas import DESIRED, STORES
 from tests.model import judge
-from tests.strategies import World, make_world, worlds
+from tests.strategies import World, make_world, random_ladder, worlds
 
 ACCOUNTS_PER_WORLD = 800
 COMPARED = [column for column in DESIRED if column not in ("input_hash", "next_change_on")]
@@ -37,6 +37,13 @@ def test_engine_and_model_agree_when_a_store_was_not_read_whole(store: str) -> N
     assert first_difference(world, broken_stores=frozenset({store})) is None
 
 
+@pytest.mark.parametrize("seed", range(2000, 2008))
+def test_engine_and_model_agree_under_a_ladder_given_as_data(seed: int) -> None:
+    world = make_world(seed, 150, ladder=random_ladder(seed))
+
+    assert first_difference(world) is None
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds(accounts=40))
 def test_engine_and_model_agree_on_worlds_that_hypothesis_draws(world: World) -> None:
@@ -46,12 +53,8 @@ def test_engine_and_model_agree_on_worlds_that_hypothesis_draws(world: World) ->
 def first_difference(world: World, *, broken_stores: frozenset[str] = frozenset()) -> str | None:
     """What to read about the first account on which the two part, or nothing."""
     swept = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode)
-    judged = compute(
-        swept.frames, world.policy, world.as_of, faults=swept.faults.lazy(), broken_stores=broken_stores
-    )
-    second = judge(
-        swept.frames, world.policy, world.as_of, faults=swept.faults.to_dicts(), broken_stores=broken_stores
-    )
+    judged = compute(swept.frames, world.policy, world.as_of, faults=swept.faults.lazy(), broken_stores=broken_stores)
+    second = judge(swept.frames, world.policy, world.as_of, faults=swept.faults.to_dicts(), broken_stores=broken_stores)
     engine = {row["account_id"]: row for row in judged.desired.to_dicts()}
     model = {row["account_id"]: row for row in second}
     if list(engine) != list(model):
@@ -113,7 +116,7 @@ def shown(row: dict[str, Any]) -> str:
 
 
 def test_the_comparison_sees_a_difference() -> None:
-    row = {column: None for column in DESIRED} | {"is_held_up": False}
+    row = dict.fromkeys(DESIRED) | {"is_held_up": False}
     other = row | {"age_days": 1, "next_change_on": date(2026, 1, 1)}
 
     assert differences(row, other) == {"age_days": (None, 1), "next_change_on": (None, date(2026, 1, 1))}

@@ -87,7 +87,7 @@ class Bench:
         )
 
     def _child(self, account_id: str) -> Result:
-        """A child takes its parent's result; without one to take, nobody can tell, and its own invoices do not count."""
+        """A child takes its parent's result, if there is one to take; its own invoices do not count."""
         parent = self.facts.accounts.get(self.facts.accounts[account_id]["parent_account_id"])
         own_trouble = self._store_trouble(self.faulty_tables[account_id] & OF_A_CHILD)
         if parent is None or parent["parent_account_id"] is not None:
@@ -263,6 +263,8 @@ class Account:
     def next_change_on(self) -> date | None:
         """The first day after today on which the state differs, recomputed day by day from the facts of T."""
         owed = [invoice for invoice in self.deciding if invoice.owed]  # what is owed does not depend on the day
+        if self.policy.ladder is not None and owed:
+            owed = self.deciding  # a ladder also asks for declines of what has been paid since
         state, last = self.rank(self.deciding, self.today), self._nothing_new_after(owed)
         day = self.today
         while owed and day < last:

@@ -110,7 +110,7 @@ def _trigger(facts: Facts, stripe_charge_id: str) -> str:
     return min(ours, key=lambda row: row["charge_id"])["trigger"]
 
 
-def _attempt(  # noqa: PLR0913 - both views pass the same eight facts
+def _attempt(
     charge_id: str,
     at: datetime,
     status: str,

@@ -65,10 +65,11 @@ def _flight_spans(
             latest = _latest_charge(facts, intent)
             begun = latest["created_at"] if latest else intent["created_at"]
             spans.append(_flight(begun, _intent_type(facts, intent, latest), policy, timezone))
-    for charge in charges:
-        if charge["status"] == "pending":
-            spans.append(_flight(charge["created_at"], _charge_type(facts, charge), policy, timezone))
-    return spans
+    return spans + [
+        _flight(charge["created_at"], _charge_type(facts, charge), policy, timezone)
+        for charge in charges
+        if charge["status"] == "pending"
+    ]
 
 
 def _latest_charge(facts: Facts, intent: Row) -> Row | None:

@@ -54,12 +54,6 @@ def _age_of_oldest(unpaid: list[Invoice], today: date) -> int:
 
 
 def last_decline(invoices: list[Invoice]) -> str | None:
-    """What decided the latest failed attempt on any invoice that is owed."""
-    failed = [
-        attempt
-        for invoice in invoices
-        if invoice.owed
-        for attempt in invoice.attempts
-        if attempt.status == "failed"
-    ]
+    """What decided the account's latest failed attempt, on any invoice."""
+    failed = [attempt for invoice in invoices for attempt in invoice.attempts if attempt.status == "failed"]
     return max(failed, key=lambda attempt: (attempt.at, attempt.charge_id)).decisive_code if failed else None

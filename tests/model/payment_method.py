@@ -88,7 +88,8 @@ def killing_failures(attempts: list[Attempt]) -> list[Attempt]:
 def active_mandates(facts: Facts, payment_method_id: str, method_type: str) -> list[Row]:
     """Mandates that subs_mandate knows for the payment method and that Stripe says are active."""
     known = [
-        facts.stripe_mandates.get(row["stripe_mandate_id"]) for row in facts.mandates_of_payment_method[payment_method_id]
+        facts.stripe_mandates.get(row["stripe_mandate_id"])
+        for row in facts.mandates_of_payment_method[payment_method_id]
     ]
     return [mandate for mandate in known if mandate is not None and _is_active(mandate, method_type)]
 
@@ -120,5 +121,3 @@ def _came_at(facts: Facts, method: Row | None, mandates: list[Row]) -> datetime 
     if accepted:
         instants.append(min(accepted))
     return min(max(instants), facts.as_of) if instants else None
-
-

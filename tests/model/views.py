@@ -23,7 +23,9 @@ def stripe_view(
     tried = {row["invoice_id"]: attempts.stripe_attempts(facts, row["invoice_id"], policy) for row in rows}
     of_account = [attempt for some in tried.values() for attempt in some]
     return {
-        row["invoice_id"]: _stripe_invoice(facts, account_id, row, tried[row["invoice_id"]], of_account, policy, timezone)
+        row["invoice_id"]: _stripe_invoice(
+            facts, account_id, row, tried[row["invoice_id"]], of_account, policy, timezone
+        )
         for row in rows
     }
 
@@ -31,14 +33,14 @@ def stripe_view(
 def internal_view(
     facts: Facts, account_id: str, stripe: dict[str, Invoice], policy: Any, timezone: str
 ) -> list[Invoice]:
-    """billing_prod's invoices of the account; the Stripe view of the same invoice, if there is one, says if it is retryable."""
+    """billing_prod's invoices; the Stripe view of the same invoice, if there is one, says if it is retryable."""
     return [
         _internal_invoice(facts, account_id, row, stripe.get(row["stripe_invoice_id"]), policy, timezone)
         for row in facts.invoices_of_account[account_id]
     ]
 
 
-def _stripe_invoice(  # noqa: PLR0913 - an invoice needs its account, what was tried, and the rules
+def _stripe_invoice(
     facts: Facts,
     account_id: str,
     row: Row,
@@ -70,7 +72,7 @@ def _stripe_invoice(  # noqa: PLR0913 - an invoice needs its account, what was t
     return invoice
 
 
-def _internal_invoice(  # noqa: PLR0913 - an invoice needs its account, its twin and the rules
+def _internal_invoice(
     facts: Facts, account_id: str, row: Row, twin: Invoice | None, policy: Any, timezone: str
 ) -> Invoice:
     invoice_id = row["invoice_id"]

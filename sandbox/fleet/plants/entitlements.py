@@ -7,13 +7,14 @@ from typing import Final
 
 import polars as pl
 
-from sandbox.fleet.catalogue import OTHER_FEATURE
+from sandbox.fleet.catalogue import OLD_FEATURE, OTHER_FEATURE
 from sandbox.fleet.plants.ground import Ground, Plant, found, of
 
 
 def on_when_suspended(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """Nobody switched the customer off."""
-    ground.set("entitlements", of(chosen), active=True, revoked_at=None)
+    is_in_plan = pl.col("feature") != OLD_FEATURE  # what was taken back long ago stays taken back
+    ground.set("entitlements", of(chosen) & is_in_plan, active=True, revoked_at=None)
     return [found(chosen, "ENT_ON_WHEN_SUSPENDED")]
 
 

@@ -1,0 +1,86 @@
+"""The embedded server: it starts, keeps, is shared, and leaves nothing running."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sandbox.postgres import EmbeddedPostgres, create_store_tables
+from stores.models import STORE_METADATA
+from stores.settings import libpq_url
+
+ROOT = Path(__file__).parents[2]
+CHILD = """
+import sys
+from pathlib import Path
+from sandbox.postgres import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1])) as server:
+    print("up", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def is_running(folder: Path) -> bool:
+    return (folder / "postmaster.pid").exists()
+
+
+def test_it_has_the_three_databases_and_keeps_what_was_put_in(server_folder: Path) -> None:
+    folder = server_folder
+    with EmbeddedPostgres(folder) as server:
+        create_store_tables(server.urls)
+        create_store_tables(server.urls)
+        with psycopg.connect(libpq_url(server.urls["cf_prod"])) as connection:
+            connection.execute("INSERT INTO accounts (account_id) VALUES ('a')")
+    assert not is_running(folder)
+    with EmbeddedPostgres(folder) as server:
+        assert set(server.urls) == set(STORE_METADATA)
+        with psycopg.connect(libpq_url(server.urls["cf_prod"])) as connection:
+            assert connection.execute("SELECT account_id, version FROM accounts").fetchall() == [("a", 1)]
+    assert not is_running(folder)
+
+
+def test_a_folder_with_a_long_path_will_do(server_folder: Path) -> None:
+    folder = server_folder / ("long " * 30).strip()
+    with EmbeddedPostgres(folder) as server, psycopg.connect(libpq_url(server.urls["subs_api"])) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_process_that_was_killed_does_not_keep_it_running(server_folder: Path) -> None:
+    folder = server_folder
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout.readline() == b"up\n"
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    child.stdin.close()
+    assert is_running(folder)
+    with EmbeddedPostgres(folder) as server:
+        assert server.urls
+    assert not is_running(folder)
+
+
+def test_it_is_told_that_it_is_not_running(server_folder: Path) -> None:
+    with pytest.raises(RuntimeError, match="enter its context"):
+        _ = EmbeddedPostgres(server_folder).urls
+
+
+def test_the_tables_are_those_of_the_stores_and_nothing_but_their_key_is_unique(server_folder: Path) -> None:
+    with EmbeddedPostgres(server_folder) as server:
+        create_store_tables(server.urls)
+        for database, url in server.urls.items():
+            with psycopg.connect(libpq_url(url)) as connection:
+                constraints = connection.execute(
+                    "SELECT contype FROM pg_constraint WHERE contype <> 'n' AND connamespace = 'public'::regnamespace"
+                ).fetchall()
+                indexes = connection.execute("SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'").fetchone()
+                tables = len(STORE_METADATA[database].tables)
+                assert constraints == [("p",)] * tables
+                assert indexes == (tables,)
