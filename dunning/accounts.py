@@ -49,8 +49,8 @@ def desired(
 ) -> pl.LazyFrame:
     """One row per account with the columns of `DESIRED`.
 
-    `decided` and `internal` are `states` of the deciding and the internal view; `drivers` has what is told of a driver by
-    ref; `outstanding` the sums by account; `doubts` the reasons of indeterminacy; `changes` next_change_on.
+    `decided` and `internal` are `states` of the deciding and the internal view; `drivers` has what is told of a driver
+    by ref; `outstanding` the sums by account; `doubts` the reasons of indeterminacy; `changes` next_change_on.
     """
     own = (
         accounts.join(decided.drop("on"), on="account_id", how="left", validate="1:1")

@@ -22,7 +22,7 @@ from dunning.clock import with_clock
 from dunning.cycles import judged_on, with_eligibility
 from dunning.fingerprint import input_hashes
 from dunning.invoices import invoices
-from dunning.ladder import tags_of, with_ladder_rungs
+from dunning.ladder import asked_by_ladder, tags_of, with_ladder_rungs
 from dunning.payment_method import with_instrument
 from dunning.payments import internal_attempts, internal_charges, stripe_attempts, stripe_links
 from dunning.policy import Policy
@@ -34,9 +34,9 @@ from dunning.schemas import Snapshot
 class Judged:
     """What the engine decided, and the facts that it decided from. All frames are collected.
 
-    desired: one row per account, `schemas.DESIRED`. invoices: one row per account, view and invoice. attempts: one row per
-    invoice and attempt, in both views. mapping: account_id, customer_id. view_states: account_id, and the state that each
-    view of the money implies on its own (stripe_state, internal_state). stretches: the days that invoices are held.
+    desired: one row per account, `schemas.DESIRED`. invoices: one row per account, view and invoice. attempts: one row
+    per invoice and attempt, in both views. mapping: account_id, customer_id. view_states: account_id, and the state that
+    each view of the money implies on its own (stripe_state, internal_state). stretches: the days that invoices are held.
     later_refunds: Stripe refunds after `as_of`, by charge. facts: the snapshot as it was known at `as_of`.
     """
 
@@ -96,7 +96,9 @@ def compute(
             _outstanding(judged),
             _doubts(accounts, judged, faults, broken_stores),
             _next_changes(ready, held, state_of["deciding"], attempts, tags, policy),
-            input_hashes(accounts, judged, kinds, policy),
+            input_hashes(
+                accounts, judged, kinds, asked_by_ladder(attempts.filter("is_deciding"), tags, policy), policy
+            ),
             policy,
         ).collect(engine="streaming"),
         invoices=_with_the_rest(judged, known, kinds).collect(),

@@ -38,8 +38,13 @@ _OF_INVOICE: Final = (
     "failed_count",
     "last_failure_at",
     "reversal_at",
+    "subscription_status",
+    "auto_advance",
     "is_eligible",
     "payment_method_id",
+    "needs_mandate",
+    "is_mandate_active",
+    "instrument_at",
     "is_dead_hard",
     "is_dead_customer_action",
     "is_dead_hard_if_expired",
@@ -52,15 +57,23 @@ _SEEDS: Final = (0x5EED, 0xFACE)
 
 
 def input_hashes(
-    accounts: pl.LazyFrame, invoices: pl.LazyFrame, stretches: pl.LazyFrame, policy: Policy
+    accounts: pl.LazyFrame,
+    invoices: pl.LazyFrame,
+    stretches: pl.LazyFrame,
+    asked: pl.LazyFrame,
+    policy: Policy,
 ) -> pl.LazyFrame:
-    """account_id, input_hash: two 64-bit sums and the policy's version."""
+    """account_id, input_hash: two 64-bit sums and the policy's version.
+
+    `asked` (account_id, fact) is what else the policy's ladder asks about.
+    """
     held = stretches.join(invoices.select("ref", "account_id", "object_id"), on="ref", how="inner", validate="m:1")
     rows = pl.concat(
         [
             accounts.select("account_id", *_hashed(_OF_ACCOUNT)),
             invoices.select("account_id", *_hashed(_OF_INVOICE)),
             held.select("account_id", *_hashed(("object_id", "kind", "start_on", "end_on"))),
+            asked.select("account_id", *_hashed(("fact",))),
         ]
     )
     return (

@@ -9,133 +9,32 @@ by itself, and there is no way to force it: a limit is changed where limits are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Final, TypeVar
+from typing import Final
 
 import polars as pl
 
 from dunning.corrections import PLANNED
+from dunning.limits import ApproverLimits, Limits
 from dunning.ownership import OWNED, is_owned
 from dunning.plan import Plan
+from dunning.refusals import (
+    ApproverUnknown,
+    KillSwitchOn,
+    PlanExpired,
+    PlanNotApproved,
+    PlanSuperseded,
+    PlanTampered,
+    PlanTooLarge,
+    Refusal,
+    SignatureInvalid,
+    SourceNotWhole,
+    SourceShrank,
+    TooManySuspensions,
+    WriteNotOwned,
+)
 from dunning.schemas import STORES
-
-EXIT_REFUSED: Final = 3
-
-N = TypeVar("N", int, float)
-
-
-class Refusal(Exception):  # noqa: N818 - the contract names refusals, and they are not errors
-    """The gate stays closed. `numbers` are what the decision was made on; `way_out` is what to do now."""
-
-    exit_code: ClassVar[int] = EXIT_REFUSED
-
-    others: tuple[Refusal, ...] = ()  # what else the gate would refuse it for, less grave
-
-    def __init__(self, message: str, way_out: str, **numbers: object) -> None:
-        self.message = message
-        self.way_out = way_out
-        self.numbers = numbers
-        super().__init__(message)
-
-    @property
-    def name(self) -> str:
-        return type(self).__name__
-
-    def as_dict(self) -> dict[str, object]:
-        """What the audit log and `--json` say of it."""
-        return {"refusal": self.name, "message": self.message, "way_out": self.way_out, "numbers": self.numbers}
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.message}\n{self.way_out}"
-
-
-class PlanNotApproved(Refusal):
-    """Nobody approved it, or who did may not."""
-
-
-class PlanExpired(Refusal):
-    """It is older than its life."""
-
-
-class PlanSuperseded(Refusal):
-    """A newer plan covers an account of it."""
-
-
-class PlanTampered(Refusal):
-    """Its content does not match its id."""
-
-
-class ApproverUnknown(Refusal):
-    """It was signed with a key that the approvers' file does not list."""
-
-
-class SignatureInvalid(Refusal):
-    """The signature under it is not one of its id and manifest by the key it names."""
-
-
-class PlanTooLarge(Refusal):
-    """It changes more accounts than the limits allow."""
-
-
-class TooManySuspensions(Refusal):
-    """It takes access from more accounts than the limits allow."""
-
-
-class SourceNotWhole(Refusal):
-    """A blocking check of its run failed, or is missing."""
-
-
-class WriteNotOwned(Refusal):
-    """It would write a column that is not ours."""
-
-
-class SourceShrank(Refusal):
-    """A store returned far fewer rows than last time."""
-
-
-class KillSwitchOn(Refusal):
-    """Somebody stopped all writing, or nothing says that nobody did."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Caps in pairs: a plan must keep below both the share and the count.
-
-    Up to `small_plan_accounts` accounts the share is not asked: of a handful it says nothing. Policy keys (approvals
-    that no person gave) are off unless `is_policy_key_allowed`, and then for small plans that take access from nobody.
-    """
-
-    max_share: float = 0.25
-    max_accounts: int = 10_000
-    max_suspensions_share: float = 0.05
-    max_suspensions: int = 1_000
-    small_plan_accounts: int = 25
-    max_shrink_share: float = 0.20
-    max_shrink_rows: int = 10
-    is_policy_key_allowed: bool = False
-    policy_key_max_share: float = 0.01
-    policy_key_max_accounts: int = 100
-
-    def within(self, other: ApproverLimits) -> Limits:
-        """These limits, tightened by an approver's own; an approver's limits never widen anything."""
-        return replace(
-            self,
-            max_share=_tighter(self.max_share, other.max_share),
-            max_accounts=_tighter(self.max_accounts, other.max_accounts),
-            max_suspensions_share=_tighter(self.max_suspensions_share, other.max_suspensions_share),
-            max_suspensions=_tighter(self.max_suspensions, other.max_suspensions),
-        )
-
-
-@dataclass(frozen=True)
-class ApproverLimits:
-    """What one approver may approve; null is no limit of their own."""
-
-    max_share: float | None = None
-    max_accounts: int | None = None
-    max_suspensions_share: float | None = None
-    max_suspensions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +131,7 @@ def is_tampered(case: _Case) -> Refusal | None:
 
 
 def is_expired(case: _Case) -> Refusal | None:
+    """Its life is over."""
     plan, now = case.plan, case.facts.now
     if now < plan.expires_at:
         return None
@@ -247,6 +147,7 @@ def is_expired(case: _Case) -> Refusal | None:
 
 
 def is_superseded(case: _Case) -> Refusal | None:
+    """A newer plan looked at an account of it, or nobody could say whether one did."""
     newer = case.facts.newer_plans
     if newer is not None and not newer:
         return None
@@ -300,6 +201,7 @@ def _policy_key_refusal(case: _Case) -> Refusal | None:
 
 
 def is_approver_unknown(case: _Case) -> Refusal | None:
+    """Every key under it is one that the approvers' file does not list."""
     strangers = [a.approver for a in case.approvals if not a.is_known]
     if not strangers or len(strangers) < len(case.approvals):
         return None
@@ -311,6 +213,7 @@ def is_approver_unknown(case: _Case) -> Refusal | None:
 
 
 def is_signature_invalid(case: _Case) -> Refusal | None:
+    """Someone known signed something else, and nobody signed this."""
     forged = [a.approver for a in case.approvals if a.is_known and not a.is_signature_valid]
     if not forged or case.sound:
         return None
@@ -466,7 +369,3 @@ WRITABLE: Final = frozenset(
 """store.table.column of everything that a plan may change: ours by the ownership table, and needed by a correction."""
 
 _MAY_INSERT: Final = [table for table, owned in OWNED.items() if owned.may_insert]
-
-
-def _tighter(ours: N, theirs: N | None) -> N:
-    return ours if theirs is None else min(ours, theirs)

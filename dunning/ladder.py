@@ -1,4 +1,4 @@
-"""Ladders: dunning states told by conditions on the account's unpaid invoices, in the manner of Kill Bill's overdue states.
+"""Ladders: dunning states told by conditions on an account's unpaid invoices, as Kill Bill tells overdue states.
 
 A policy that gives a ladder replaces the built-in rungs with it. The most severe step whose conditions all hold is
 the account's state, and every unpaid invoice stands on it. Unpaid means owed and late, or charged off. An account's
@@ -74,6 +74,17 @@ def _last_declines(attempts: pl.LazyFrame) -> pl.LazyFrame:
     return failed.group_by("account_id", maintain_order=True).agg(
         last_decline=pl.coalesce("deciding_code", "decline_code").last()
     )
+
+
+def asked_by_ladder(attempts: pl.LazyFrame, tags: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+    """account_id, fact: what a ladder asks beyond invoices; nothing where the policy has none."""
+    facts = pl.concat(
+        [
+            tags.unique().select("account_id", fact="tag"),
+            _last_declines(attempts).select("account_id", fact="last_decline"),
+        ]
+    )
+    return facts.filter(policy.ladder is not None)
 
 
 def tags_of(accounts: pl.LazyFrame, given: pl.LazyFrame | None) -> pl.LazyFrame:

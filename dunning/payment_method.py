@@ -1,4 +1,4 @@
-"""Payment methods: which one an invoice would be charged with, whether it is dead, and whether it may be charged at all.
+"""Payment methods: what an invoice would be charged with, whether it is dead, and whether it may be charged at all.
 
 The effective one is the first that is named of: the invoice's default payment method and source, the subscription's
 two, the customer's two. It is dead when an attempt with it, on any invoice of the account, failed in a way that
@@ -20,10 +20,10 @@ from dunning.schemas import Snapshot
 def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
     """Add what each invoice would be collected with.
 
-    payment_method_id, payment_method_type, needs_mandate, is_mandate_active, instrument_at, expiry_on, and four flags of
-    death: is_dead_hard, is_dead_customer_action, and the same that hold only once the card's date is past
-    (`_if_expired`). An internal invoice that Stripe knows has its twin's; one outside Stripe has none, and is judged by
-    its own attempts.
+    payment_method_id, payment_method_type, needs_mandate, is_mandate_active, instrument_at, expiry_on, and four flags
+    of death: is_dead_hard, is_dead_customer_action, and the same that hold only once the card's date is past
+    (`_if_expired`). An internal invoice that Stripe knows has its twin's; one outside Stripe has none, and is judged
+    by its own attempts.
     """
     methods = facts["stripe_payment_methods"].select(
         "payment_method_id",
@@ -119,7 +119,7 @@ def _mandates(facts: Snapshot) -> pl.LazyFrame:
 
 
 def _instrument_at(as_of: datetime) -> pl.Expr:
-    """When the customer brought this instrument, its mandate included. One that came later counts as having come now."""
+    """When the customer brought this instrument, its mandate included. One that came later counts as come now."""
     accepted = pl.when("needs_mandate").then(pl.col("accepted_at"))
     came_at = pl.max_horizontal("method_created_at", accepted)
     return pl.when(came_at > as_of).then(pl.lit(as_of)).otherwise(came_at)

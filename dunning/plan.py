@@ -19,9 +19,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from dunning.corrections import CORRECTED_CODES as CORRECTED_CODES
-from dunning.corrections import change_id as change_id
-from dunning.corrections import changes as changes
 from dunning.schemas import CHANGES
 
 LIFE: Final = timedelta(hours=24)  # a plan older than this describes a world that has moved on

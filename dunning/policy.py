@@ -50,6 +50,8 @@ def load_policy(path: Path | None = None) -> Policy:
 def parse_policy(document: dict[str, object], source: str = "the policy") -> Policy:
     """A policy from its document (field → value); raises PolicyError naming every fault."""
     faults: list[str] = []
+    if "decline_codes" in document:
+        document = {"decline_codes_version": "unversioned", **document}
     try:
         policy = Policy.model_validate(document)
     except ValidationError as error:
@@ -61,7 +63,7 @@ def parse_policy(document: dict[str, object], source: str = "the policy") -> Pol
 
 
 def _contradictions(document: dict[str, object]) -> list[str]:
-    """What each field allows but the fields together do not. Looks at raw values, so that it can be told with the rest."""
+    """What each field allows but the fields together do not: of the raw values, so that it is told with the rest."""
     return [*_faults_of_days(document), *_faults_of_ladder(document.get("ladder"))]
 
 
@@ -71,18 +73,22 @@ def _faults_of_days(document: dict[str, object]) -> list[str]:
     }
     bad_debt, suspend = days["bad_debt_days"], days["suspend_min_days"]
     if isinstance(bad_debt, int) and isinstance(suspend, int) and bad_debt < suspend:
-        return [
-            f"bad_debt_days: {bad_debt} is below suspend_min_days {suspend}; an account would be bad debt before it is suspended"
-        ]
+        return [f"bad_debt_days: {bad_debt} is below suspend_min_days {suspend}; bad debt would come before suspension"]
     return []
 
 
 def _faults_of_ladder(ladder: object) -> list[str]:
-    steps = ladder if isinstance(ladder, list) else []
-    states = [step.get("state") for step in steps if isinstance(step, dict)]
+    if not isinstance(ladder, list):
+        return []
+    states = [step.get("state") for step in ladder if isinstance(step, dict)]
+    twice = sorted({state for state in states if states.count(state) > 1}, key=str)
     return [
-        f"ladder: two steps for {state}; give each state once"
-        for state in sorted({s for s in states if states.count(s) > 1}, key=str)
+        *([] if ladder else ["ladder: it has no step, so nobody would ever be dunned; leave it out to use the rungs"]),
+        *(f"ladder: two steps for {state}; give each state once" for state in twice),
+        *(
+            ["ladder: a step for good_standing; it is what an account is in when no step holds"]
+            * ("good_standing" in states)
+        ),
     ]
 
 

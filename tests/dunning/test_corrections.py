@@ -56,7 +56,9 @@ def test_a_row_that_only_says_another_reason_is_left_alone() -> None:
 
 
 def test_counters_are_changed_and_cleared() -> None:
-    world = store(make_world(), "paid", "retrying", attempt_count=2, driver_invoice_id="in_x", clock_started_on=NOW.date())
+    world = store(
+        make_world(), "paid", "retrying", attempt_count=2, driver_invoice_id="in_x", clock_started_on=NOW.date()
+    )
 
     assert told(corrections(world)) == {
         "state": ("retrying", "good_standing"),

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from dunning import gate
-from dunning.gate import Approval, ApproverLimits, CheckVerdict, GateFacts, Limits, Refusal, check, refusals
+from dunning.gate import Approval, CheckVerdict, GateFacts, check, refusals
+from dunning.limits import ApproverLimits, Limits
 from dunning.plan import Plan
+from dunning.refusals import PlanTooLarge, Refusal
 from dunning.schemas import STORES
 from tests.stores.planting import AS_OF, change, changes_of, cleared, flagged, plan_of, suspended
 
@@ -93,7 +95,8 @@ def test_one_sound_approval_is_enough_beside_others() -> None:
 
 def test_nothing_at_all_known_closes_it_for_every_reason() -> None:
     of = plan()
-    nothing = replace(facts(of), status="", newer_plans=None, verdicts=None, rows_now=None, rows_before=None, is_kill_switch_on=None)
+    unknown = dict.fromkeys(("newer_plans", "verdicts", "rows_now", "rows_before", "is_kill_switch_on"))
+    nothing = replace(facts(of), status="", **unknown)
 
     names = [refusal.name for refusal in refusals(of, (), LIMITS, nothing)]
 
@@ -168,15 +171,22 @@ def test_a_column_outside_the_ownership_table_is_refused(row: dict[str, Any]) ->
     assert refused(plan([row])) == ["WriteNotOwned"]
 
 
-@pytest.mark.parametrize(("before", "now", "is_refused"), [(100, 80, False), (100, 79, True), (10, 1, False), (10, 0, True), (0, 0, False)])
-def test_a_store_shrank_if_share_and_count_say_so_or_nothing_is_left(before: int, now: int, is_refused: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("before", "now", "is_refused"),
+    [(100, 80, False), (100, 79, True), (10, 1, False), (10, 0, True), (0, 0, False)],
+)
+def test_a_store_shrank_if_share_and_count_say_so_or_nothing_is_left(
+    before: int,
+    now: int,
+    is_refused: bool,  # noqa: FBT001
+) -> None:
     names = refused(plan(), rows_before={"t": before}, rows_now={"t": now, "u": 1})
 
     assert names == (["SourceShrank"] if is_refused else [])
 
 
 def test_a_refusal_carries_its_numbers_and_the_way_out() -> None:
-    with pytest.raises(gate.PlanTooLarge) as caught:
+    with pytest.raises(PlanTooLarge) as caught:
         check(plan(), (ADA,), replace(LIMITS, max_accounts=0), facts(plan()))
 
     refusal = caught.value
