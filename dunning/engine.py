@@ -35,9 +35,9 @@ class Judged:
     """What the engine decided, and the facts that it decided from. All frames are collected.
 
     desired: one row per account, `schemas.DESIRED`. invoices: one row per account, view and invoice. attempts: one row
-    per invoice and attempt, in both views. mapping: account_id, customer_id. view_states: account_id, and the state that
-    each view of the money implies on its own (stripe_state, internal_state). stretches: the days that invoices are held.
-    later_refunds: Stripe refunds after `as_of`, by charge. facts: the snapshot as it was known at `as_of`.
+    per invoice and attempt, in both views. mapping: account_id, customer_id. view_states: account_id, and the state
+    that each view of the money implies on its own (stripe_state, internal_state). stretches: the days that invoices
+    are held. later_refunds: Stripe refunds after `as_of`, by charge. facts: the snapshot as it was known at `as_of`.
     """
 
     desired: pl.DataFrame

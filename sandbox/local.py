@@ -1,4 +1,4 @@
-"""Six stores in a folder: an embedded PostgreSQL and a Stripe sandbox, filled with a fleet, for as long as somebody needs them.
+"""Six stores in a folder: an embedded PostgreSQL and a Stripe sandbox, filled with a fleet, while somebody needs them.
 
 The Stripe objects are kept beside the databases, so that the same stores can be started again later. Only one process
 may have a folder at a time; that is a lock which the system lets go of when the process ends, however it ends.

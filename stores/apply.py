@@ -1,9 +1,9 @@
 """Apply: an approved plan, written.
 
-The plan's row is taken with a lock, the gate is asked, its accounts are gathered once more, and then batches of accounts
-are written, each in one transaction with its events, its audit entries and the record that it was applied. Killed at
-any point and started again, it finishes what is left, since everything that says how far it came committed with the
-change. A dry run is the same code with every transaction rolled back.
+The plan's row is taken with a lock, the gate is asked, its accounts are gathered once more, and then batches of
+accounts are written, each in one transaction with its events, its audit entries and the record that it was applied.
+Killed at any point and started again, it finishes what is left, since everything that says how far it came committed
+with the change. A dry run is the same code with every transaction rolled back.
 
 What becomes of an account is its outcome, and all of its changes share it: *applied*; *already applied*, by an earlier
 start of the same apply; *superseded*, since something else is desired by now; *conflict*, since someone moved a row
@@ -25,8 +25,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from dunning.corrections import ALONG
-from dunning.gate import KillSwitchOn, check
+from dunning.gate import check
 from dunning.plan import Plan
+from dunning.refusals import KillSwitchOn
 from stores.approvals import approvals_of, limits_of, load_approvers
 from stores.audit_log import Entry, Head, append, auditor_key, note_head
 from stores.batch import Batch

@@ -1,9 +1,9 @@
 """Approvals: who may approve a plan, and what an approval is worth.
 
-Approvers are listed in a file (name, public key, role, limits), which whoever answers for the auditor keeps. An approval
-is an Ed25519 signature under the plan's id and the hash of its manifest, so it holds for one plan, one content and one
-expiry. What is in the database counts for nothing by itself: each time a plan is to be applied, its approvals are judged
-afresh against the file. Whether the plan may then be written is the gate's decision.
+Approvers are listed in a file (name, public key, role, limits), which whoever answers for the auditor keeps. An
+approval is an Ed25519 signature under the plan's id and the hash of its manifest, so it holds for one plan, one content
+and one expiry. What is in the database counts for nothing by itself: each time a plan is to be applied, its approvals
+are judged afresh against the file. Whether the plan may then be written is the gate's decision.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, text
 
-from dunning.gate import Approval, ApproverLimits, ApproverUnknown, Limits
+from dunning.gate import Approval
+from dunning.limits import ApproverLimits, Limits
 from dunning.plan import Plan
+from dunning.refusals import ApproverUnknown
 from stores.audit_log import Entry
 from stores.errors import SettingsError
 from stores.keys import SigningKey, is_signed, new_key, write_key
@@ -30,7 +32,7 @@ from stores.settings import Settings
 PURPOSE: Final = "trueup approval 1"
 
 Role = Literal["person", "policy", "auditor"]
-"""person: approves within limits. policy: a key without a person, for small safe plans. auditor: signs audit logs only."""
+"""person: approves within limits. policy: a key without a person, for small safe plans. auditor: signs logs only."""
 
 
 class Approver(BaseModel):
@@ -192,7 +194,7 @@ _APPROVALS: Final = text("""
 """)
 
 
-def _judged(  # noqa: PLR0913 - the columns of one row
+def _judged(
     plan: Plan, approvers: Approvers, name: str, public_key: str, message: str, signature: str, approved_at: datetime
 ) -> Approval:
     approver = approvers.of_key(public_key)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
 from stores.keys import SigningKey, is_signed, read_or_make_key
 from stores.settings import Settings
@@ -27,12 +27,12 @@ GENESIS: Final = "0" * 64
 _PAGE: Final = 5_000
 
 _HASHED: Final = (
-    "number", "at", "actor", "action", "plan_id", "change_id", "account_id", "table", "key", "column", "before", "after",
-    "event_ids", "reconciled_at", "detail", "is_head", "previous_hash", "signer",
+    "number", "at", "actor", "action", "plan_id", "change_id", "account_id", "table", "key", "column", "before",
+    "after", "event_ids", "reconciled_at", "detail", "is_head", "previous_hash", "signer",
 )  # fmt: skip
 _COLUMNS: Final = (*_HASHED, "hash", "signature")
 
-# One writer of the chain at a time. Taken last in a transaction, since whoever holds it keeps every other apply waiting.
+# One writer of the chain at a time. Taken last in a transaction, since whoever holds it keeps every other one waiting.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('trueup.audit_log', 0))")
 _LAST = text("SELECT number, hash FROM trueup.audit_log ORDER BY number DESC LIMIT 1")
 _WALK = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log ORDER BY number")
@@ -141,7 +141,7 @@ def note_head(settings: Settings, head: Head | None) -> None:
 
 
 def noted_heads(settings: Settings) -> dict[int, str]:
-    """number → hash of every head noted under TRUEUP_HOME; half a line, from a crash, is not one."""
+    """The heads noted under TRUEUP_HOME, number → hash; half a line, from a crash, is not one."""
     path = _heads_file(settings)
     if not path.exists():
         return {}
@@ -150,7 +150,10 @@ def noted_heads(settings: Settings) -> dict[int, str]:
 
 
 def _heads_file(settings: Settings) -> Path:
-    return settings.home / "audit_heads"
+    """One file for each database, by its address, since one home may serve several."""
+    url = make_url(settings.subs_api_writer_url)
+    address = json.dumps([url.host, url.port, url.query.get("host"), url.database], default=str)
+    return settings.home / "audit_heads" / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 def _chained(
@@ -210,12 +213,15 @@ def _fault(row: dict[str, Any], number: int, previous: str, trusted: frozenset[s
         return "does not follow the entry before it: its previous_hash is another"
     if row["hash"] != entry_hash(row):
         return "was changed: its content does not match its hash"
-    if noted is not None and noted != row["hash"]:
+    if noted not in {None, row["hash"]}:
         return "was rewritten: another hash was noted when it was written"
+    return _signature_fault(row, trusted)
+
+
+def _signature_fault(row: dict[str, Any], trusted: frozenset[str]) -> str | None:
     if not row["is_head"]:
-        return "carries a signature, and is not a head" if row["signature"] is not None else None
+        return None if row["signature"] is None else "carries a signature, and is not a head"
     if row["signer"] not in trusted:
         return f"is signed by a key that is not the auditor's ({row['signer']})"
-    if not is_signed(row["signer"], row["signature"] or "", _signed_message(number, row["hash"])):
-        return "was changed: its signature does not match"
-    return None
+    is_its_own = is_signed(row["signer"], row["signature"] or "", _signed_message(row["number"], row["hash"]))
+    return None if is_its_own else "was changed: its signature does not match"

@@ -23,6 +23,8 @@ from stores.models import SubsApi
 from stores.outbox import WrittenRow
 from stores.writing import copy_rows
 
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+
 _COLUMNS: Final = (
     "change_id", "unit", "account_id", "table", "key", "column", "before", "after", "row_version", "codes", "event_ids",
     "wanted",
@@ -68,7 +70,7 @@ class Batch:
         connection.execute(text("ANALYZE trueup_batch"))  # else PostgreSQL guesses its size, and may scan the stores
 
     def lock_rows(self) -> None:
-        """Lock every row concerned, by table (in the order of PLANNED, always) and key, so that two writers of ours cannot wait in a ring."""
+        """Lock every row concerned, in the order of PLANNED and of keys, so that two of us cannot wait in a ring."""
         for table in self.tables:
             self.connection.execute(text(_lock(table)))
 
@@ -87,7 +89,7 @@ class Batch:
 
     def insert_rows(self) -> tuple[list[WrittenRow], list[str]]:
         """Insert what is missing: the rows inserted, and the units whose row someone else inserted meanwhile."""
-        unit_of = dict(self.connection.execute(text(_INSERTS)).all())
+        unit_of: dict[str, str] = dict(self.connection.execute(text(_INSERTS)).all())
         written = self._write(_insert, [table for table in self.tables if OWNED[table].may_insert])
         there = {row.key for row in written}
         return written, [unit for key, unit in unit_of.items() if key not in there]
@@ -126,8 +128,8 @@ def _moved(table: str) -> str:
     """Rows that moved, one line for each unit.
 
     A version that stands still is not believed alone: a writer who forgets to count it up must lose nothing either, so
-    the values are compared as well. A unit is superseded, not just in conflict, if what is desired of a column by now is
-    another value than the planned one; where nothing is desired any more (`absent`), that holds unless the column
+    the values are compared as well. A unit is superseded, not just in conflict, if what is desired of a column by now
+    is another value than the planned one; where nothing is desired any more (`absent`), that holds unless the column
     already has the planned value.
     """
     key = OWNED[table].key
@@ -139,7 +141,7 @@ def _moved(table: str) -> str:
                    CASE WHEN b.row_version IS NULL AND t.{key} IS NOT NULL THEN '{table} ' || b.key || ' exists by now'
                         WHEN b.row_version IS NOT NULL AND t.{key} IS NULL THEN '{table} ' || b.key || ' is gone'
                         WHEN t.version <> b.row_version
-                            THEN '{table} ' || b.key || ' has version ' || t.version || ', planned for ' || b.row_version
+                            THEN '{table} ' || b.key || ' has version ' || t.version || ', not ' || b.row_version
                         WHEN {_differs(table, "before")} THEN '{table} ' || b.key || ' has another ' || b."column"
                         WHEN b.wanted <> 'same' THEN 'another ' || b."column" || ' is desired by now'
                    END AS why
@@ -209,7 +211,7 @@ def _planned(column: str) -> str:
 
 def _value(table: str, column: str, json: str) -> str:
     """The JSON value as the column's own type; JSON's null is NULL."""
-    kind = SubsApi.metadata.tables[table].columns[column].type.compile(dialect=postgresql.dialect())
+    kind = SubsApi.metadata.tables[table].columns[column].type.compile(dialect=_POSTGRESQL)
     return f"CAST({json} #>> '{{}}' AS {kind})"
 
 

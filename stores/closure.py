@@ -79,6 +79,8 @@ def widen(scope: Scope, stripe: Snapshot) -> Scope:
 def _refuse_unknown(scope: Scope, reading_of: ReadingOf) -> None:
     """Every account asked for must be in some table; where a database is out of reach, nobody can tell."""
     unknown = scope.accounts or frozenset()
+    if not unknown:
+        return
     asked = Scope(accounts=scope.accounts, buckets=scope.buckets)
     for database in DATABASES if unknown else ():
         with_account = [name for name in tables_in(database) if "account_id" in TABLES[name].columns]

@@ -94,9 +94,10 @@ _SWITCH_IS: Final = text("SELECT is_on, reason FROM trueup.kill_switch WHERE num
 _SWITCH: Final = text("""
     INSERT INTO trueup.kill_switch (number, is_on, reason, changed_by, changed_at) VALUES (1, :is_on, :reason, :by, :at)
     ON CONFLICT (number) DO UPDATE
-        SET is_on = excluded.is_on, reason = excluded.reason, changed_by = excluded.changed_by, changed_at = excluded.changed_at
+        SET is_on = excluded.is_on, reason = excluded.reason, changed_by = excluded.changed_by,
+            changed_at = excluded.changed_at
 """)
 
 
 def _counts(connection: Connection, statement: TextClause, run_id: str) -> dict[str, int]:
-    return {table: rows for table, rows in connection.execute(statement, {"run_id": run_id}).all()}
+    return dict(connection.execute(statement, {"run_id": run_id}).all())

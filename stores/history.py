@@ -1,10 +1,11 @@
 """History: what audits saw over time.
 
 Every run leaves its headline number, its disagreements by code and pair of stores, how many rows each store returned,
-and the verdicts that the gate asks for. Every finding has *spells*: from the run that first saw it to the run that found
-it healed. A spell is begun only by a finding that is settled and not suppressed, and ended only by a run that could have
-seen it: over its account, of whole stores, and sure about the account. When a spell begins or ends, the owner of a store
-that is not ours is told by an event, in the same transaction. What a finding is, is `dunning.drift`'s business.
+and the verdicts that the gate asks for. Every finding has *spells*: from the run that first saw it to the run that
+found it healed. A spell is begun only by a finding that is settled and not suppressed, and ended only by a run that
+could have seen it: over its account, of whole stores, and sure about the account. When a spell begins or ends, the
+owner of a store that is not ours is told by an event, in the same transaction. What a finding is, is the business of
+`dunning.drift`.
 """
 
 from __future__ import annotations
@@ -162,12 +163,12 @@ def by_store_pair(findings: pl.DataFrame) -> pl.DataFrame:
     A finding counts for every pair of the stores in conflict; one of a single store has it on both sides.
     """
     numbered = findings.with_row_index("finding").with_columns(pl.col("stores").list.unique().list.sort())
-    sides = numbered.explode("stores", empty_as_null=True).select("finding", pl.col("stores").fill_null("none").alias("store_b"))
+    sides = numbered.select("finding", store_b="stores").explode("store_b", empty_as_null=True)
     pairs = (
         numbered.with_columns(store_a=pl.col("stores"))
         .explode("store_a", empty_as_null=True)
         .with_columns(pl.col("store_a").fill_null("none"))
-        .join(sides, on="finding")
+        .join(sides.with_columns(pl.col("store_b").fill_null("none")), on="finding")
         .filter(
             (pl.col("store_a") < pl.col("store_b"))
             | ((pl.col("stores").list.len() <= 1) & (pl.col("store_a") == pl.col("store_b")))
@@ -222,7 +223,7 @@ def _detected(new: Collection[Any], findings: pl.DataFrame, run: AuditedRun) -> 
         for row in findings.select(*_ID, "observed", "desired", "event_ids", "caused_by").iter_rows(named=True)
     }
     return [
-        _told("disagreement.detected", spell, run, _details(said[spell["account_id"], spell["code"], spell["object_id"]]))
+        _told("disagreement.detected", spell, run, _details(said[tuple(spell[name] for name in _ID)]))
         for spell in new
         if spell["code"] not in CORRECTED_CODES
     ]
@@ -339,7 +340,8 @@ _OVER_TIME: Final = f"""
     WHERE h.run_id IN ({_LATEST}) ORDER BY r.number, h.code, h.store_a, h.store_b
 """
 _RUNS: Final = f"""
-    SELECT run_id, number, as_of, scope, scope_key, policy_version, accounts, accounts_disagreeing, findings, recorded_at
+    SELECT run_id, number, as_of, scope, scope_key, policy_version, accounts, accounts_disagreeing, findings,
+           recorded_at
     FROM trueup.audit_runs WHERE run_id IN ({_LATEST}) ORDER BY number
 """
 _OPEN: Final = """
@@ -352,7 +354,8 @@ _OF_ACCOUNT: Final = {
         FROM trueup.findings_seen WHERE account_id = :account_id ORDER BY first_seen_at, code, object_id
     """,
     "entries": """
-        SELECT number, at, actor, action, plan_id, "table", key, "column", before, after, event_ids, reconciled_at, detail
+        SELECT number, at, actor, action, plan_id, "table", key, "column", before, after, event_ids, reconciled_at,
+               detail
         FROM trueup.audit_log WHERE account_id = :account_id ORDER BY number
     """,
     "events": """

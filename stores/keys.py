@@ -58,6 +58,7 @@ def _bytes(text: str) -> bytes:
 
 
 def new_key() -> SigningKey:
+    """A fresh key pair, nowhere written yet."""
     return _signing(Ed25519PrivateKey.generate())
 
 

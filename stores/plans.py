@@ -2,7 +2,7 @@
 
 A plan's changes are written once and never changed; its row says how far it has come. Reading a plan back gives the
 same value that was kept, so its id can be taken again from its content: that is how tampering shows. What a plan says
-is `dunning.plan`'s business, what an approval is worth that of `approvals.py`, and whether it may be applied the gate's.
+is `dunning.plan`'s business, what an approval is worth that of `approvals.py`, whether it may be applied the gate's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, Final
 import polars as pl
 from sqlalchemy import Connection, RowMapping, text
 
-from dunning.gate import PlanExpired, PlanNotApproved, PlanTampered, Refusal
 from dunning.plan import Plan, PlanScope, in_order
+from dunning.refusals import PlanExpired, PlanNotApproved, PlanTampered, Refusal
 from dunning.schemas import CHANGES
 from stores.approvals import load_approvers, record_approval
 from stores.audit_log import Entry, append, auditor_key, note_head
@@ -94,7 +94,7 @@ def list_plans(settings: Settings, *, limit: int = 50) -> list[PlanInfo]:
 
 
 def approve_plan(settings: Settings, plan_id: str, key: SigningKey, *, at: datetime | None = None) -> PlanInfo:
-    """Sign a plan. Raises PlanUnknown, or what the gate would refuse: ApproverUnknown, PlanExpired, PlanTampered …"""
+    """Sign a plan. Raises PlanUnknown, or what the gate would refuse: ApproverUnknown, PlanExpired, PlanTampered."""
     at = at or utc_now()
     approvers = load_approvers(settings.approvers_file)
     with writing(settings) as connection:
@@ -127,7 +127,7 @@ def reject_plan(settings: Settings, plan_id: str, *, reason: str = "", at: datet
 def find_plan(connection: Connection, named: str) -> str:
     """The id of the plan that is called so, by its id or the beginning of it; raises PlanUnknown."""
     with connection.begin():
-        found = connection.execute(_FIND, {"named": named}).scalars().all()
+        found: list[str] = list(connection.execute(_FIND, {"named": named}).scalars())
     if len(found) != 1:
         how = "no plan is" if not found else f"{len(found)} plans are"
         raise PlanUnknown(f"{how} called {named or '(nothing)'}.", "`trueup plans` lists them.")
@@ -143,6 +143,7 @@ def read_plan(connection: Connection, plan_id: str, *, lock: bool = False) -> Ke
 
 
 def set_status(connection: Connection, plan_id: str, status: str, finished_at: datetime | None = None) -> None:
+    """Say how far a plan has come, in the caller's transaction."""
     connection.execute(_SET_STATUS, {"plan_id": plan_id, "status": status, "finished_at": finished_at})
 
 
@@ -262,7 +263,8 @@ def _must_be_open(kept: Kept, now: datetime | None) -> None:
     """Raise unless the plan is whole and still waits for a decision; `now` is left out where age does not matter."""
     if kept.plan.plan_id != kept.plan_id or not kept.is_row_its_own:
         raise PlanTampered(
-            f"plan {kept.plan_id} is not what it was: its content hashes to {kept.plan.plan_id}, or its row was changed.",
+            f"plan {kept.plan_id} is not what it was: its content hashes to {kept.plan.plan_id}, or its row "
+            "was changed.",
             "Find out who wrote to trueup.plans or trueup.plan_changes; then make a new plan.",
             plan_id=kept.plan_id,
             content_id=kept.plan.plan_id,

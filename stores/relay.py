@@ -6,8 +6,8 @@ sequence decides: nothing is sent before what has a lower sequence.
 
 A sink that is down ends the pass, and nothing is held against the event. An event that a sink refuses is tried again in
 later passes, and after `relay_attempts` refusals it is put into the dead-letter table. Until someone replays or skips
-it, the later events of its account wait, since a consumer may rely on their order; other accounts go on. A consumer that
-drops ids it has seen sees each event once.
+it, the later events of its account wait, since a consumer may rely on their order; other accounts go on. A consumer
+that drops ids it has seen sees each event once.
 """
 
 from __future__ import annotations
@@ -219,20 +219,22 @@ def _resolve(settings: Settings, event_id: uuid.UUID | None, resolution: str) ->
     with writing(settings) as connection:
         with connection.begin():
             given = {"event_id": event_id, "resolution": resolution, "by": who, "at": at}
-            resolved = connection.execute(_RESOLVE, given).mappings().all()
+            resolved = connection.execute(_RESOLVE, given).all()
             if not resolved and event_id is not None:
                 raise DeadEventUnknown(f"no dead event is called {event_id}.", "`trueup relay --dead` lists them.")
             entries = [
-                Entry(who, f"event_{resolution}", account_id=row["account_id"], detail={"event_id": str(row["event_id"])})
-                for row in resolved
+                Entry(who, f"event_{resolution}", account_id=account, detail={"event_id": str(dead)})
+                for dead, account in resolved
             ]
-            connection.execute(_AFRESH, {"events": [row["event_id"] for row in resolved]})
+            connection.execute(_AFRESH, {"events": [dead for dead, _ in resolved]})
             head = append(connection, auditor_key(settings), entries, at)
         note_head(settings, head)
     return len(resolved)
 
 
-_IS_SKIPPED: Final = "EXISTS (SELECT FROM trueup.outbox_dead d WHERE d.event_id = {}.event_id AND resolution = 'skipped')"
+_IS_SKIPPED: Final = (
+    "EXISTS (SELECT FROM trueup.outbox_dead d WHERE d.event_id = {}.event_id AND resolution = 'skipped')"
+)
 _IS_DEAD: Final = "EXISTS (SELECT FROM trueup.outbox_dead d WHERE d.event_id = {}.event_id AND resolution IS NULL)"
 
 # `earlier` is what must go out before `o`: it is dead, or was refused in this pass, or comes later by (tx, id), which

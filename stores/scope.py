@@ -39,7 +39,7 @@ class Scope:
     def __post_init__(self) -> None:
         if self.accounts is not None and self.buckets is not None:
             raise ValueError("a scope is a list of accounts or a list of buckets, not both")
-        if self.accounts is not None and not self.accounts:
+        if self.accounts is not None and not self.accounts and not self.customers:
             raise ValueError("a scope of no accounts reads nothing; leave it out for the fleet")
         if self.buckets is not None and not self.buckets:
             raise ValueError("a scope of no buckets reads nothing; leave it out for the fleet")

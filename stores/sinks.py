@@ -1,8 +1,9 @@
 """Sinks: where events are published to, a webhook and a Redis stream.
 
-A sink takes one message or says why not: `SinkUnavailable` if it cannot be reached or asks us to wait, so that the same
-message may well be taken later; `SinkRefused` if it answered that it does not want this one. Both may have happened after
-the message was taken in fact, so every sink may see a message twice. What then follows is the relay's decision.
+A sink takes one message or says why not: `SinkUnavailable` if it cannot be reached or asks us to wait, so that the
+same message may well be taken later; `SinkRefused` if it answered that it does not want this one. Both may have
+happened after the message was taken in fact, so every sink may see a message twice. What then follows is the relay's
+decision.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 import redis
@@ -20,6 +22,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from stores.errors import EXIT_NOT_WHOLE, SettingsError, TrueupError
 from stores.settings import Settings
@@ -36,7 +39,7 @@ class SinkUnavailable(TrueupError):
     exit_code = EXIT_NOT_WHOLE
 
 
-class SinkRefused(Exception):  # noqa: N818 - an answer, not an error
+class SinkRefused(Exception):
     """The sink answered that it does not take this message."""
 
 
@@ -68,8 +71,8 @@ class WebhookSink:
         self._client, self._url = client, url
         try:
             self._webhook = Webhook(secret)
-        except (ValueError, RuntimeError, EOFError) as error:
-            raise SettingsError(["TRUEUP_WEBHOOK_SECRET is not base64"], "It looks like whsec_…, in base64.") from error
+        except (ValueError, EmptyWebhookSecretError):  # not chained: its message may hold the secret
+            raise SettingsError(["TRUEUP_WEBHOOK_SECRET is not base64"], "It looks like whsec_…, in base64.") from None
 
     @stamina.retry(on=SinkUnavailable, attempts=_ATTEMPTS, wait_initial=0.1, wait_max=2.0)
     def send(self, message: Message) -> None:
@@ -146,6 +149,11 @@ _REDIS_DOWN: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError,
 def _faults(settings: Settings) -> list[str]:
     if not settings.webhook_url and not settings.redis_url:
         return ["no sink is configured: events have nowhere to go"]
+    faults = []
     if settings.webhook_url and not settings.webhook_secret:
-        return ["TRUEUP_WEBHOOK_URL is set without TRUEUP_WEBHOOK_SECRET: no event goes out unsigned"]
-    return []
+        faults.append("TRUEUP_WEBHOOK_URL is set without TRUEUP_WEBHOOK_SECRET: no event goes out unsigned")
+    if settings.webhook_url and urlsplit(settings.webhook_url).scheme not in {"http", "https"}:
+        faults.append("TRUEUP_WEBHOOK_URL is not an http or https address")
+    if settings.redis_url and urlsplit(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
+        faults.append("TRUEUP_REDIS_URL is not an address like redis://host:6379/0")
+    return faults

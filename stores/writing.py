@@ -81,4 +81,5 @@ def actor() -> str:
 
 
 def utc_now() -> datetime:
+    """The clock. What it says reaches the engine only as an argument."""
     return datetime.now(UTC)

@@ -307,17 +307,23 @@ class KillSwitch(Auditor):
 APPEND_ONLY: Final = ("audit_log", "applied_changes", "plan_changes", "approvals")
 """Tables of schema trueup whose rows are never changed: `init-db` grants SELECT and INSERT on them, no more."""
 
-_REFUSE: Final = DDL(f"""
+
+def _ddl(statement: str) -> DDL:
+    """A statement as it stands: SQLAlchemy would otherwise read its percent signs."""
+    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+
+
+_REFUSE: Final = _ddl(f"""
     CREATE OR REPLACE FUNCTION {AUDITOR_SCHEMA}.refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        RAISE EXCEPTION '%%.%% is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        RAISE EXCEPTION '%.% is append-only: % refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
             USING ERRCODE = 'insufficient_privilege', HINT = 'Write a new entry that corrects the old one.';
     END $$
 """)
 
 
 def _refuse_rewriting(table: str) -> DDL:
-    return DDL(f"""
+    return _ddl(f"""
         CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {AUDITOR_SCHEMA}.{table}
         FOR EACH STATEMENT EXECUTE FUNCTION {AUDITOR_SCHEMA}.refuse_rewriting()
     """)
@@ -334,7 +340,7 @@ for _name in APPEND_ONLY:
 event.listen(
     _table("kill_switch"),
     "after_create",
-    DDL(
+    _ddl(
         f"INSERT INTO {AUDITOR_SCHEMA}.kill_switch (number, is_on, reason, changed_by, changed_at) "
         "VALUES (1, false, 'as made', 'init-db', now())"
     ),

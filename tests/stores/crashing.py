@@ -30,6 +30,7 @@ def main(address: str, home: str, batch: str, plan_id: str, step: str, nth: str,
     )
     plan = load_plan(settings, plan_id).plan
     die = {"kill": _kill, "disconnect": lambda: disconnect(address)}[how]
+    print("begins", flush=True)  # noqa: T201 - whoever kills it at a random instant waits for this
     try:
         result = apply_plan(settings, plan_id, regather=still(plan.changes), checkpoint=at_nth(step, int(nth), die))
     except StoreError:

@@ -73,7 +73,8 @@ def plant(settings: Settings, accounts: int, *, missing: int = 0) -> None:
     sql(
         settings,
         """
-        INSERT INTO subs_dunning (account_id, state, attempt_count, clock_started_on, driver_invoice_id, reason, updated_at, version)
+        INSERT INTO subs_dunning (account_id, state, attempt_count, clock_started_on, driver_invoice_id, reason,
+                                  updated_at, version)
         SELECT 'a' || n, 'grace', 1, '2026-11-01', 'in_' || n, 'past_due', :at, 7 FROM generate_series(0, :last) n
         """,
         last=accounts - missing - 1,
@@ -81,7 +82,7 @@ def plant(settings: Settings, accounts: int, *, missing: int = 0) -> None:
     )
 
 
-def change(  # noqa: PLR0913 - the columns of a change
+def change(
     account: str | None, table: str, column: str, before: Any, after: Any, version: int | None, key: str | None = None
 ) -> dict[str, Any]:
     name, was, is_to_be = key or account or "", json.dumps(before), json.dumps(after)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from stores.apply import apply_plan
 from stores.audit_log import auditor_key, noted_heads, verify_log
@@ -163,3 +165,33 @@ def test_an_empty_plan_applies_to_nothing(settings: Settings, tmp_path: Path) ->
 
     assert result.outcomes.is_empty()
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_dry_run_says_is_what_happens(settings: Settings, tmp_path: Path, seed: int) -> None:
+    """Whatever moved between plan and apply: the preview is the outcome, and it wrote nothing."""
+    chance = random.Random(seed)  # noqa: S311 - a seed that can be told
+    plant(settings, 20, missing=5)
+    rows = [cleared(f"a{n}") for n in range(15)] + [inserted(f"a{n}") for n in range(15, 20)]
+    rows += [flagged(f"a{n}") for n in range(20) if chance.random() < 0.5]
+    changes = changes_of(*rows)
+    plan = approved(settings, tmp_path, changes)
+    for n in range(20):
+        match chance.randrange(6):
+            case 0:
+                sql(settings, "UPDATE subs_dunning SET version = version + 1 WHERE account_id = :a", a=f"a{n}")
+            case 1:
+                sql(settings, "UPDATE subs_account SET bad_debt = NOT bad_debt WHERE account_id = :a", a=f"a{n}")
+            case 2:
+                sql(settings, "DELETE FROM subs_dunning WHERE account_id = :a", a=f"a{n}")
+    kept = changes.filter(~pl.col("account_id").is_in([f"a{n}" for n in range(20) if chance.random() < 0.2]))
+    few = settings.model_copy(update={"apply_batch_accounts": 6})
+    before = everything(settings)
+
+    preview = apply_plan(few, plan.plan_id, regather=still(kept), dry_run=True)
+
+    assert everything(settings) == before
+    outcome = apply_plan(few, plan.plan_id, regather=still(kept))
+    assert preview.outcomes.equals(outcome.outcomes)
+    assert (preview.rows_written, preview.events_emitted) == (outcome.rows_written, outcome.events_emitted)
+    assert {"applied", "conflict", "superseded"} >= set(outcome.outcomes["outcome"]) > {"applied"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dunning.gate import ApproverLimits
+from dunning.limits import ApproverLimits
 from stores.approvals import approver_toml, limits_of, load_approvers, new_approver
 from stores.errors import SettingsError
 from stores.keys import KeyUnusable, is_signed, new_key, read_key, read_or_make_key, write_key

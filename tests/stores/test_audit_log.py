@@ -73,6 +73,11 @@ OTHER: dict[str, Any] = {
 }  # fmt: skip
 
 
+def owned(settings: Settings) -> Settings:
+    """Written to by whoever owns the tables."""
+    return settings.model_copy(update={"subs_api_writer_url": settings.subs_api_url})
+
+
 def broken_by(connection: Connection, key: str, statement: str, **given: Any) -> int | None:
     """Where the chain breaks if the owner of the table does this; it is undone again."""
     with connection.begin() as transaction:
@@ -87,7 +92,7 @@ def test_a_change_of_any_column_is_found_at_its_entry(settings: Settings) -> Non
     write(settings)
     write(settings)
     key = auditor_key(settings).public
-    with writing(settings) as connection:
+    with writing(owned(settings)) as connection:
         for column, other in OTHER.items():
             change = f"UPDATE trueup.audit_log SET {column} = {other} WHERE number = 5"
             assert broken_by(connection, key, change) == 5, column
@@ -98,8 +103,8 @@ def test_every_byte_of_an_entry_counts(settings: Settings) -> None:
     key = auditor_key(settings).public
     columns = ("actor", "key", "after", "detail", "previous_hash", "hash", "signer", "signature")
     (row,) = sql(settings, f"SELECT {', '.join(columns)} FROM trueup.audit_log WHERE number = 3")
-    with writing(settings) as connection:
-        for column, content in row._mapping.items():
+    with writing(owned(settings)) as connection:
+        for column, content in zip(columns, row, strict=True):
             change = f"UPDATE trueup.audit_log SET {column} = :spoilt WHERE number = 3"
             for place in range(len(content)):
                 other = "A" if content[place] != "A" else "B"
@@ -110,8 +115,8 @@ def test_every_byte_of_an_entry_counts(settings: Settings) -> None:
 def test_a_changed_entry_whose_hash_was_made_to_fit_breaks_at_the_next(settings: Settings) -> None:
     write(settings)
     (row,) = sql(settings, "SELECT * FROM trueup.audit_log WHERE number = 1")
-    forged = entry_hash({**row._mapping, "actor": "eve"})
-    as_owner(settings, f"UPDATE trueup.audit_log SET actor = 'eve', hash = :forged WHERE number = 1", forged=forged)
+    forged = entry_hash({**dict(zip(row._fields, row, strict=True)), "actor": "eve"})
+    as_owner(settings, "UPDATE trueup.audit_log SET actor = 'eve', hash = :forged WHERE number = 1", forged=forged)
 
     assert broken(settings) == (2, "does not follow the entry before it: its previous_hash is another")
 
@@ -161,6 +166,14 @@ def test_the_past_cannot_be_rewritten_even_by_the_owner(settings: Settings) -> N
         for statement in ("UPDATE {} SET plan_id = plan_id", "DELETE FROM {}", "TRUNCATE {}"):
             with pytest.raises(ProgrammingError, match="append-only"):
                 sql(settings, statement.format(f"trueup.{table}"))
+
+
+def test_heads_of_another_database_under_the_same_home_say_nothing_of_this_one(settings: Settings) -> None:
+    write(settings)
+    elsewhere = settings.model_copy(update={"subs_api_writer_url": "postgresql+psycopg://w@elsewhere/subs_api"})
+
+    assert len(noted_heads(settings)) == 1
+    assert noted_heads(elsewhere) == {}
 
 
 def test_writers_at_once_make_one_chain(settings: Settings) -> None:

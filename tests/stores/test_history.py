@@ -30,9 +30,9 @@ NEEDS_DATABASES = ("subs_api",)
 
 def finding(account: str | None, code: str, object_id: str | None = None, **more: Any) -> dict[str, Any]:
     facts = {
-        "account_id": account, "code": code, "severity": "S1", "stores": ["billing_prod", "stripe"], "object_id": object_id,
-        "observed": '{"stripe":{"status":"paid"}}', "owner": "A2 invoices", "is_root": True, "event_ids": ["evt_1"],
-        "is_settling": False, "is_suppressed": False,
+        "account_id": account, "code": code, "severity": "S1", "stores": ["billing_prod", "stripe"],
+        "object_id": object_id, "observed": '{"stripe":{"status":"paid"}}', "owner": "A2 invoices", "is_root": True,
+        "event_ids": ["evt_1"], "is_settling": False, "is_suppressed": False,
     }  # fmt: skip
     return dict.fromkeys(FINDINGS) | facts | more
 
@@ -58,7 +58,8 @@ ORPHAN = finding(None, "MAP_ORPHAN_CUSTOMER", "cus_1", owner="A1 setup")
 def spells(settings: Settings) -> list[Any]:
     return sql(
         settings,
-        "SELECT account_id, code, seen_count, first_run_id, last_run_id, healed_run_id FROM trueup.findings_seen ORDER BY number",
+        """SELECT account_id, code, seen_count, first_run_id, last_run_id, healed_run_id
+           FROM trueup.findings_seen ORDER BY number""",
     )
 
 
@@ -203,7 +204,8 @@ def test_accounts_disagree_by_what_is_firm_and_grave_enough() -> None:
 def test_what_an_apply_queued_is_taken_by_the_next_audit_over_it(settings: Settings) -> None:
     sql(
         settings,
-        "INSERT INTO trueup.audit_queue (account_id, plan_id, reason, queued_at) VALUES ('a', 'p', 'moved', now()), ('b', 'p', 'moved', now())",
+        """INSERT INTO trueup.audit_queue (account_id, plan_id, reason, queued_at)
+           VALUES ('a', 'p', 'moved', now()), ('b', 'p', 'moved', now())""",
     )
     assert queued_accounts(settings) == {"a", "b"}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dunning.gate import ApproverUnknown, Refusal
 from dunning.plan import PlanScope
+from dunning.refusals import ApproverUnknown, Refusal
 from stores.apply import apply_plan
 from stores.gate_facts import set_kill_switch
 from stores.keys import new_key, read_key

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -76,9 +78,21 @@ def test_with_no_sink_configured_it_says_so_and_publishes_nothing(settings: Sett
     assert sql(settings, "SELECT count(*) FROM trueup.outbox WHERE published_at IS NULL") == [(1,)]
 
 
-def test_a_webhook_without_a_secret_is_refused(settings: Settings) -> None:
-    with pytest.raises(SettingsError, match="unsigned"):
-        relay_once(settings.model_copy(update={"webhook_url": "http://127.0.0.1:1/"}))
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"webhook_url": "http://127.0.0.1:1/"}, "unsigned"),
+        ({"webhook_url": "http://127.0.0.1:1/", "webhook_secret": "whsec_!"}, "WEBHOOK_SECRET is not base64"),
+        ({"webhook_url": "http://127.0.0.1:1/", "webhook_secret": "whsec_"}, "WEBHOOK_SECRET is not base64"),
+        ({"webhook_url": "localhost/hook", "webhook_secret": SECRET}, "not an http or https address"),
+        ({"redis_url": "http://127.0.0.1:1/"}, "REDIS_URL is not an address"),
+    ],
+)
+def test_a_sink_that_is_set_up_wrongly_is_told_so(settings: Settings, given: dict[str, str], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault) as caught:
+        relay_once(Settings.model_validate(settings.model_dump() | given))
+
+    assert caught.value.exit_code == 2
 
 
 def test_a_webhook_gets_signed_cloud_events(settings: Settings) -> None:
@@ -108,7 +122,9 @@ def with_webhook(settings: Settings, url: str) -> Settings:
 
 @pytest.mark.parametrize(("status", "is_down"), [(503, True), (429, True), (500, False), (410, False)])
 def test_a_webhook_that_asks_for_time_is_down_and_one_that_says_no_refuses(
-    settings: Settings, status: int, is_down: bool  # noqa: FBT001
+    settings: Settings,
+    status: int,
+    is_down: bool,  # noqa: FBT001
 ) -> None:
     put(settings, ("a", "one"), ("b", "one"))
     with webhook() as receiver:
@@ -158,7 +174,8 @@ def test_an_event_that_is_refused_again_and_again_is_put_aside_with_its_error(se
 
     (dead,) = list_dead(settings)
 
-    assert (str(dead.event_id), dead.sink, dead.error, dead.attempts, dead.held_back) == (poison, "list", "HTTP 422", 5, 1)
+    assert (str(dead.event_id), dead.sink, dead.error) == (poison, "list", "HTTP 422")
+    assert (dead.attempts, dead.held_back) == (5, 1)
     assert relay_once(settings, [sink]).refused == 0  # it is not tried any more
     assert sink.sent == []
 
@@ -177,8 +194,6 @@ def test_a_dead_event_can_be_replayed_and_then_all_go_in_order(settings: Setting
 
 
 def test_a_dead_event_can_be_skipped_and_the_others_go_on(settings: Settings) -> None:
-    import uuid
-
     sink = ListSink()
     poison = buried(settings, sink)
 
@@ -270,8 +285,6 @@ def test_a_relay_that_died_after_sending_sends_again_and_the_consumer_drops_it(s
 
     assert len(sink.sent) == 4
     for message in sink.sent:
-        import json
-
         consumer.take(json.loads(message.body))
     assert consumer.last == {"a": 2}
 
@@ -315,7 +328,8 @@ def test_a_consumer_ends_with_the_rows_of_the_stores_through_broker_and_relay_ki
 
     assert len(told) > len(consumer.seen)  # some came twice
     stored = sql(settings, "SELECT account_id, state, attempt_count, driver_invoice_id FROM subs_dunning ORDER BY 1")
-    assert [(a, r["state"], r["attempt_count"], r["driver_invoice_id"]) for a, r in sorted(consumer.rows.items())] == stored
+    columns = ("state", "attempt_count", "driver_invoice_id")
+    assert [(account, *(row[c] for c in columns)) for account, row in sorted(consumer.rows.items())] == stored
 
 
 @needs_redis

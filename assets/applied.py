@@ -1,0 +1,111 @@
+"""Applied corrections: an approved plan, written to the stores that are ours.
+
+This is the one asset that changes a store, and it is never made in the run that made the plan. Its accounts are looked
+at once more before anything is written; the gate and the writing itself are `stores/apply.py`.
+"""
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from assets.gathering import Look, gather_look
+from assets.judging import judge, sweep_snapshot
+from assets.progress import working_on
+from dunning.corrections import changes
+from dunning.plan import Plan
+from dunning.policy import load_policy
+from dunning.refusals import SourceNotWhole
+from dunning.schemas import CHANGES
+from stores.apply import Regather, apply_plan
+from stores.outcomes import ApplyResult
+from stores.plans import load_plan
+from stores.runs import run_folder, write_json
+from stores.scope import Scope
+from stores.settings import Settings
+from stores.writing import utc_now
+
+
+class PlanToApply(dg.Config):
+    """Which plan; its approval is asked for when it is applied."""
+
+    plan_id: str
+    dry_run: bool = False
+
+
+@dg.asset(deps=["plan_approval"], group_name="correction", kinds={"postgres"})
+def applied_corrections(
+    context: dg.AssetExecutionContext, config: PlanToApply, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
+    """What became of every account of an approved plan."""
+    result = apply(settings, config.plan_id, dry_run=config.dry_run)
+    write_json(
+        run_folder(settings, context.run.run_id) / "applied.json", result.as_dict() | {"exit_code": result.exit_code}
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "plan_id": result.plan_id,
+            "dry_run": result.is_dry_run,
+            "was_finished": result.was_finished,
+            "rows_written": result.rows_written,
+            "events_emitted": result.events_emitted,
+            **{f"accounts/{outcome}": accounts for outcome, accounts in result.counts.items()},
+        }
+    )
+
+
+def apply(settings: Settings, plan_id: str, *, dry_run: bool = False) -> ApplyResult:
+    """Apply a plan, looking at its accounts once more.
+
+    Raises:
+        Refusal: the gate stays closed.
+        StoreError: a store could not be read whole, or the database broke off; apply again to finish what is left.
+    """
+    plan = load_plan(settings, plan_id).plan
+    with working_on("apply", len(plan.accounts)) as on_accounts:
+        done = 0
+
+        def progress(accounts: int, _all: int) -> None:
+            nonlocal done
+            on_accounts(accounts - done)
+            done = accounts
+
+        return apply_plan(settings, plan_id, regather=regather(settings, plan), dry_run=dry_run, on_progress=progress)
+
+
+def regather(settings: Settings, plan: Plan) -> Regather:
+    """A fresh look at some accounts: the changes that are desired of them now.
+
+    The instant moves on by as long as the plan has waited, so that a payment since then counts. Rows that were written
+    a moment ago count too: whoever wrote them, what they say now is what the plan is held against.
+    """
+    policy = load_policy(settings.policy)
+    patient = settings.model_copy(update={"settle_minutes": 0})
+
+    def look(accounts: frozenset[str]) -> pl.DataFrame:
+        as_of = _moved_on(plan.as_of, plan.created_at, utc_now())
+        with tempfile.TemporaryDirectory(prefix="trueup-") as folder:
+            seen = gather_look(settings, Scope.of_accounts(accounts), Path(folder))
+            _refuse_broken(seen, settings)
+            judgement = judge(sweep_snapshot(seen.snapshot(), policy, as_of), seen, policy, as_of, patient)
+            return changes(judgement.findings, judgement.judged, policy, as_of).select(list(CHANGES))
+
+    return look
+
+
+def _refuse_broken(seen: Look, settings: Settings) -> None:
+    """Raise SourceNotWhole if a store could not be read whole: what it did not say might be a payment."""
+    broken = seen.broken(settings.max_age_hours)
+    if broken:
+        told = "; ".join(seen.faults()) or ", ".join(f"{store}: {code}" for store, code in broken.items())
+        raise SourceNotWhole(
+            f"the plan's accounts could not be looked at again: {told}",
+            "Mend the store (`trueup doctor`) and apply the plan again.",
+            broken=broken,
+        )
+
+
+def _moved_on(as_of: datetime, created_at: datetime, now: datetime) -> datetime:
+    return as_of + (now - created_at)

@@ -1,0 +1,176 @@
+"""Verdicts: the confirmed answer of a run. What each account should be, what disagrees, and what each store implies.
+
+The files written here (`desired.parquet`, `findings.parquet`, `implied.parquet`, `manifest.json`) are an interface that
+others read, and the counts are what is tracked over time; so these are assets without partitions, made in the same job
+as the checks that judge them. Every run is added to the history in schema trueup, which Dagster's own log is not.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from assets.confirming import Confirmed
+from assets.gathering import Look
+from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage
+from assets.run import AuditTerms, run_of
+from dunning.drift import by_code, disagreeing_accounts, store_matrix
+from dunning.policy import load_policy
+from dunning.schemas import DESIRED, FINDINGS, INSTANT, STORES
+from stores.errors import StoreError
+from stores.history import AuditedRun, record_run
+from stores.runs import Run, write_json
+from stores.settings import Settings
+
+KEPT: Final = "kept"
+
+
+@dg.multi_asset(
+    name="verdicts",
+    specs=[
+        dg.AssetSpec(
+            "desired_dunning_state",
+            deps=["second_look"],
+            group_name="audit",
+            kinds={"parquet"},
+            description="What every account's dunning state should be, and why.",
+            metadata={"dagster/column_lineage": column_lineage(DESIRED_FROM)},
+        ),
+        dg.AssetSpec(
+            "implied_states",
+            deps=["second_look"],
+            group_name="audit",
+            kinds={"parquet"},
+            description="What each store, taken by itself, implies of every account.",
+        ),
+        dg.AssetSpec(
+            "disagreements",
+            deps=["second_look"],
+            group_name="audit",
+            kinds={"parquet"},
+            description="Where a store differs from what should be: one row per account, code and object.",
+            metadata={"dagster/column_lineage": column_lineage(FINDINGS_FROM)},
+        ),
+    ],
+)
+def verdicts(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], terms: AuditTerms
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The run's answer, confirmed by the second look and added to the history."""
+    run = run_of(context, settings, terms)
+    confirmed = Confirmed.of(run, settings)
+    look = Look.at(run.first)
+    desired, implied_by = confirmed.desired, confirmed.implied
+    manifest = manifest_of(run, look, settings)
+    findings, manifest["history"] = remember(settings, run, look, desired, confirmed.findings)
+    run.write("desired", desired)
+    run.write("implied", implied_by)
+    run.write("findings", findings)
+    write_json(run.folder / "manifest.json", manifest | counts(desired, findings))
+    yield dg.MaterializeResult(asset_key="desired_dunning_state", metadata=_told_of_desired(desired))
+    yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(implied_by))
+    yield dg.MaterializeResult(asset_key="disagreements", metadata=_told_of_findings(findings, desired.height))
+
+
+def remember(
+    settings: Settings, run: Run, look: Look, desired: pl.DataFrame, findings: pl.DataFrame
+) -> tuple[pl.DataFrame, str]:
+    """Add the run to the history; the findings with since when and how often, and whether that could be done.
+
+    A database in which nobody has made schema trueup yet can still be audited: then every finding is as if seen first.
+    """
+    unsure = desired.filter(pl.col("quality") == "indeterminate")["account_id"].to_list()
+    audited = AuditedRun(
+        run_id=run.run_id,
+        as_of=run.as_of,
+        policy_version=load_policy(settings.policy).version,
+        scope=run.scope,
+        accounts=desired.height,
+        counts=look.row_counts(),
+        checks=look.whole_checks(settings.max_age_hours),
+        unsure=unsure,
+        broken_stores=tuple(look.broken(settings.max_age_hours)),
+    )
+    try:
+        return record_run(settings, audited, findings).findings, KEPT
+    except StoreError as fault:
+        as_new = findings.with_columns(first_seen_at=pl.lit(run.as_of, INSTANT), seen_count=pl.lit(1, pl.Int64()))
+        return as_new, f"not kept: {fault.message} {fault.way_out}".strip()
+
+
+def manifest_of(run: Run, look: Look, settings: Settings) -> dict[str, Any]:
+    """What the run was asked and what it read: enough to say, later, what it could know."""
+    broken = look.broken(settings.max_age_hours)
+    return {
+        "run_id": run.run_id,
+        "as_of": run.as_of,
+        "started_at": run.started_at,
+        "scope": run.scope.label,
+        "policy_version": load_policy(settings.policy).version,
+        "fleet_accounts": look.reads["cf_prod"].fleet_accounts or 0,
+        "stores": {
+            store: {
+                "observed_at": read.observed_at,
+                "rows": dict(read.rows),
+                "fault": read.fault,
+                "broken": broken.get(store, ""),
+            }
+            for store, read in look.reads.items()
+        },
+    }
+
+
+def counts(desired: pl.DataFrame, findings: pl.DataFrame) -> dict[str, Any]:
+    """The numbers of a run, for its manifest."""
+    return {
+        "accounts": desired.height,
+        "accounts_disagreeing": disagreeing_accounts(findings),
+        "findings": findings.height,
+        "by_code": {row["code"]: row["accounts"] for row in by_code(findings).iter_rows(named=True)},
+    }
+
+
+def _told_of_desired(desired: pl.DataFrame) -> Mapping[str, Any]:
+    by_state = desired.group_by("state").len().sort("state")
+    return {
+        "dagster/row_count": desired.height,
+        "indeterminate": desired.filter(pl.col("quality") == "indeterminate").height,
+        "dagster/column_schema": _schema_of(DESIRED),
+        **{f"state/{state}": accounts for state, accounts in by_state.iter_rows()},
+    }
+
+
+def _told_of_implied(implied_by: pl.DataFrame) -> Mapping[str, Any]:
+    matrix = store_matrix(implied_by)
+    return {
+        "dagster/row_count": implied_by.height,
+        "matrix": dg.MetadataValue.md(_square(matrix)),
+        **{f"differ/{a}/{b}": accounts for a, b, accounts in matrix.iter_rows() if STORES.index(a) <= STORES.index(b)},
+    }
+
+
+def _told_of_findings(findings: pl.DataFrame, accounts: int) -> Mapping[str, Any]:
+    """Numbers that Dagster plots over time: in all, and per code."""
+    disagreeing = disagreeing_accounts(findings)
+    return {
+        "dagster/row_count": findings.height,
+        "accounts_disagreeing": disagreeing,
+        "share_disagreeing": disagreeing / accounts if accounts else 0.0,
+        "settling": findings.filter("is_settling").height,
+        "suppressed": findings.filter("is_suppressed").height,
+        "dagster/column_schema": _schema_of(FINDINGS),
+        **{f"code/{row['code']}": row["accounts"] for row in by_code(findings).iter_rows(named=True)},
+    }
+
+
+def _schema_of(columns: Mapping[str, pl.DataType]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in columns.items()])
+
+
+def _square(matrix: pl.DataFrame) -> str:
+    """The store x store matrix as Markdown."""
+    told = {(a, b): str(accounts) for a, b, accounts in matrix.iter_rows()}
+    rows = [[store, *(told[store, other] for other in STORES)] for store in STORES]
+    lines = [["", *STORES], ["---"] * (len(STORES) + 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,1 @@
+"""Checks: one invariant each, with its name, its verdict, and the failing rows by key, never by personal data."""

@@ -1,0 +1,55 @@
+"""Contracts: rows keep what their store promises.
+
+One check per store over the faults that the sweep found. The rules themselves, and what becomes of a row that breaks
+one, are in `dunning/contract.py`; here they are only counted and shown, by key and rule.
+"""
+
+import dagster as dg
+import polars as pl
+
+from dunning.schemas import STORES
+from stores.runs import read_frame, run_folder
+from stores.settings import Settings
+
+ROWS_SHOWN = 20
+
+
+def contract_check(store: str) -> dg.AssetChecksDefinition:
+    """The check of one store's contract."""
+
+    @dg.asset_check(
+        asset="facts",
+        name=f"rows_of_{store}_keep_their_contract",
+        description=f"Every row of {store} is one it may hold.",
+    )
+    def rows_keep_their_contract(
+        context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    ) -> dg.AssetCheckResult:
+        faults = read_frame(run_folder(settings, context.run.run_id) / "faults.parquet")
+        return verdict(faults.filter(pl.col("store") == store))
+
+    return rows_keep_their_contract
+
+
+def verdict(faults: pl.DataFrame) -> dg.AssetCheckResult:
+    """Whether there is no fault; the first of them by table, key and rule; how many by rule."""
+    by_rule = dict(faults.group_by("rule").len().iter_rows())
+    shown = faults.select("table", "key", "column", "rule").cast(pl.String()).head(ROWS_SHOWN)
+    return dg.AssetCheckResult(
+        passed=faults.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "faulty_rows": faults.height,
+            **{f"rule/{rule}": rows for rule, rows in by_rule.items()},
+            "rows": dg.MetadataValue.md(_markdown_table(shown)),
+        },
+    )
+
+
+def _markdown_table(frame: pl.DataFrame) -> str:
+    lines = [" | ".join(frame.columns), " | ".join("---" for _ in frame.columns)]
+    lines += [" | ".join("" if value is None else value for value in row) for row in frame.iter_rows()]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+CONTRACT_CHECKS = [contract_check(store) for store in STORES]

@@ -1,0 +1,135 @@
+"""Judging: Great Expectations at work, on a table of a database or on a frame.
+
+It is imported when first used, since that takes seconds. Its context is ephemeral: nothing is written, nothing is sent.
+A database is judged by SQL, inside the reading's own snapshot, over the very select that a reading uses: exactly the
+columns that the reader's role may see, and none that holds personal data. Great Expectations gets counts and never
+values: it is asked for no examples, so that none can end up in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+import psycopg
+from sqlalchemy import Connection, Engine, event
+
+from checks.expectations.suites import Suite, parameters
+from dunning.schemas import TABLES
+from stores.errors import StoreNotWhole
+from stores.postgres import DatabaseReading, refuse_unreadable
+from stores.scope import Scope
+from stores.selects import select
+
+if TYPE_CHECKING:
+    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.datasource.fluent.interfaces import Batch
+
+Counts = Mapping[str, int]
+"""Claim → how many rows break it."""
+
+SLICE_ROWS: Final = 500_000  # of a frame, judged at once: pandas needs memory for all of it
+
+# The driver and the name tell Great Expectations which SQL to write; the connections are the reading's.
+_ADDRESS: Final = "postgresql+psycopg://reader@database/name"
+_NO_EXAMPLES: Final = {"result_format": "BASIC", "partial_unexpected_count": 0}
+
+
+@contextmanager
+def judging_database(reading: DatabaseReading) -> Iterator[DatabaseJudge]:
+    """Great Expectations on one database, as it was at the reading's instant."""
+    source = _context().data_sources.add_postgres(
+        reading.database,
+        connection_string=_ADDRESS,
+        # To learn a query's columns it runs the whole query; streamed, that costs one row and not the table.
+        kwargs={"creator": lambda: psycopg.connect(reading.url), "execution_options": {"stream_results": True}},
+    )
+    engine: Engine = source.get_execution_engine().engine
+    event.listen(engine, "begin", lambda connection: _take_instant(connection, reading))
+    try:
+        yield DatabaseJudge(source, reading)
+    finally:
+        engine.dispose()
+
+
+class DatabaseJudge:
+    """Judges tables of one database."""
+
+    def __init__(self, source: Any, reading: DatabaseReading) -> None:  # noqa: ANN401 -- GX's classes are made at import
+        self._source = source
+        self._reading = reading
+
+    def judge(self, suite: Suite) -> Counts:
+        """How many rows of the table break each claim of its suite.
+
+        Raises:
+            TableMissing, ColumnMissing, PrivilegeMissing: the table is not there for the reader's role.
+            StoreNotWhole: the database did not answer to the end.
+        """
+        refuse_unreadable(self._reading, suite.table)
+        statement = select(
+            suite.table,
+            Scope.fleet(),
+            self._reading.bucket_count,
+            is_text_checked=self._reading.is_text_checked,
+        )
+        asset = self._source.add_query_asset(suite.table, query=statement)
+        return _validate(asset.add_batch_definition_whole_table("whole").get_batch(), suite)
+
+
+def judge_frame(rows: pl.LazyFrame, suite: Suite) -> Counts:
+    """How many rows of a frame break each claim of a suite.
+
+    Equal keys are always in the same slice, so that the sum over the slices is the count over all.
+    """
+    counts = dict.fromkeys((one.claim for one in suite.expected), 0)
+    for piece in _slices(rows.select(suite.columns_needed), TABLES[suite.table].key):
+        for claim, found in _validate(_batch_of(piece), suite).items():
+            counts[claim] += found
+    return counts
+
+
+def _slices(rows: pl.LazyFrame, key: Iterable[str]) -> Iterator[pl.DataFrame]:
+    pieces = 1 + rows.select(pl.len()).collect().item() // SLICE_ROWS
+    piece_of = pl.struct(key).hash() % pieces
+    for piece in range(pieces):
+        yield (rows.filter(piece_of == piece) if pieces > 1 else rows).collect()
+
+
+def _batch_of(piece: pl.DataFrame) -> Batch:
+    asset = _context().data_sources.add_pandas("frame").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": piece.to_pandas()})
+
+
+def _context() -> EphemeralDataContext:
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context
+
+
+def _take_instant(connection: Connection, reading: DatabaseReading) -> None:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{reading.snapshot}'")
+
+
+def _validate(batch: Batch, suite: Suite) -> Counts:
+    import great_expectations as gx
+
+    result = batch.validate(
+        gx.ExpectationSuite(**suite.document), result_format=_NO_EXAMPLES, expectation_parameters=parameters()
+    )
+    counts = {one.expectation_config.meta["claim"]: one.result.get("unexpected_count") for one in result.results}
+    unjudged = sorted(one.claim for one in suite.expected if counts.get(one.claim) is None)
+    if unjudged:  # what went wrong may quote rows, and so is not repeated here
+        raise StoreNotWhole(
+            suite.store,
+            f"Great Expectations could not judge {', '.join(unjudged)}",
+            "The server's log tells which statement failed; if none did, the suite does not fit the table.",
+            table=suite.table,
+        )
+    return counts

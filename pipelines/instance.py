@@ -1,0 +1,42 @@
+"""The Dagster instance of this project: where its runs are kept, and how it is opened.
+
+It lives under the auditor's home, so that what the command line runs and what the web server shows are one history.
+Telemetry is off: what a billing auditor does is nobody else's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from stores.settings import Settings
+
+# Slots of a pool are given back when a run ends, however it ends: a cancelled run would otherwise hold them for ever.
+DAGSTER_YAML = """\
+# Written once by Trueup; yours to change.
+telemetry:
+  enabled: false
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+"""
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The instance's folder, made and configured if it is new."""
+    folder = settings.home.resolve() / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "dagster.yaml"
+    if not config.exists():
+        config.write_text(DAGSTER_YAML, encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance, open for the length of the block."""
+    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        yield instance
