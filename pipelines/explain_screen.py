@@ -15,6 +15,8 @@ from pipelines.explain import Explanation, InvoiceTold
 from pipelines.rules_told import Rule, short
 from pipelines.screen import SEVERITY_STYLE, plain_table
 
+ROWS_SHOWN: Final = 5
+
 ANSWER: Final = (
     "state",
     "quality",
@@ -46,9 +48,9 @@ def show_explanation(out: Console, told: Explanation) -> None:
     for invoice in told.invoices:
         if invoice.is_owed:
             _show_invoice(out, invoice)
-    _show_settled(out, [invoice for invoice in told.invoices if not invoice.is_owed])
     _show_findings(out, told)
     _show_changes(out, told)
+    _show_settled(out, [invoice for invoice in told.invoices if not invoice.is_owed])
     _show_stores(out, told)
     _show_history(out, told)
     for note in told.notes:
@@ -75,10 +77,11 @@ def _show_settled(out: Console, invoices: Sequence[InvoiceTold]) -> None:
     if not invoices:
         return
     table = plain_table("\nInvoices that are not owed", ("invoice", "view", "status", "why"), ())
-    for invoice in invoices:
+    for invoice in invoices[:ROWS_SHOWN]:
         answers = {rule.number: rule.answer for rule in invoice.rules}
         table.add_row(invoice.invoice_id, invoice.view, answers[1], escape(answers[3]))
     out.print(table)
+    _show_how_many_more(out, "invoices", len(invoices))
 
 
 def _show_rules(out: Console, title: str, rules: Sequence[Rule]) -> None:
@@ -123,9 +126,16 @@ def _show_stores(out: Console, told: Explanation) -> None:
     for store, tables in told.stores.items():
         out.print(f"\n[bold]What {store} says[/] (read {short(told.observed_at[store])})")
         for name, rows in tables.items():
-            for row in rows:
+            for row in rows[:ROWS_SHOWN]:
                 values = ", ".join(f"{key} {_show_value(value)}" for key, value in row.items() if value is not None)
                 out.print(f"  {name}: {values}", markup=False)
+            _show_how_many_more(out, name, len(rows))
+
+
+def _show_how_many_more(out: Console, what: str, rows: int) -> None:
+    """Old history would bury the answer; nothing of it is lost."""
+    if rows > ROWS_SHOWN:
+        out.print(f"  … and {rows - ROWS_SHOWN} more {what}; --json has them all.", style="dim", markup=False)
 
 
 def _show_history(out: Console, told: Explanation) -> None:

@@ -25,7 +25,7 @@ from stores.lake import Lake, RunUnknown
 from stores.models import DATABASE_OF
 from stores.postgres import open_reading
 from stores.scope import Scope
-from stores.settings import Database, Settings
+from stores.settings import DATABASES, Settings
 
 SEVERITY: Final = {
     "critical": dg.AssetCheckSeverity.ERROR,  # the row is taken out, or its account cannot be told
@@ -53,6 +53,7 @@ def store_checks(store: str) -> dg.AssetChecksDefinition:
 
 
 def check_spec(one: Expected) -> dg.AssetCheckSpec:
+    """The check of one expectation."""
     return dg.AssetCheckSpec(
         one.claim, asset=asset_of(one.table), description=one.told, metadata={"expectation": one.kind}
     )
@@ -76,7 +77,7 @@ def judge_store(settings: Settings, store: str) -> Judged:
 def judge_tables(settings: Settings, store: str) -> Judged:
     """The suites of a store that is in a database, judged at one instant of it."""
     suites = suites_of(store)
-    database: Database = DATABASE_OF[suites[0].table]  # type: ignore[assignment] -- the models' names are the settings'
+    [database] = [name for name in DATABASES if name == DATABASE_OF[suites[0].table]]
     with open_reading(settings, database) as reading, judging_database(reading) as judge, _folder() as folder:
         for suite in suites:
             read = gather_table(reading, suite.table, Scope.fleet(), folder)

@@ -8,8 +8,11 @@ values: it is asked for no examples, so that none can end up in a log.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -24,8 +27,9 @@ from stores.scope import Scope
 from stores.selects import select
 
 if TYPE_CHECKING:
-    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
     from great_expectations.datasource.fluent.interfaces import Batch
+    from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
 
 Counts = Mapping[str, int]
 """Claim → how many rows break it."""
@@ -40,26 +44,27 @@ _NO_EXAMPLES: Final = {"result_format": "BASIC", "partial_unexpected_count": 0}
 @contextmanager
 def judging_database(reading: DatabaseReading) -> Iterator[DatabaseJudge]:
     """Great Expectations on one database, as it was at the reading's instant."""
-    source = _context().data_sources.add_postgres(
-        reading.database,
-        connection_string=_ADDRESS,
-        # To learn a query's columns it runs the whole query; streamed, that costs one row and not the table.
-        kwargs={"creator": lambda: psycopg.connect(reading.url), "execution_options": {"stream_results": True}},
+    sources: Any = _context().data_sources  # its stub leaves out `kwargs`
+    source = sources.add_or_update_postgres(
+        reading.database, connection_string=_ADDRESS, kwargs={"creator": lambda: psycopg.connect(reading.url)}
     )
     engine: Engine = source.get_execution_engine().engine
-    event.listen(engine, "begin", lambda connection: _take_instant(connection, reading))
     try:
-        yield DatabaseJudge(source, reading)
+        yield DatabaseJudge(source, engine, reading)
     finally:
         engine.dispose()
+        source.get_engine().dispose()  # the one it tried the connection with
 
 
 class DatabaseJudge:
     """Judges tables of one database."""
 
-    def __init__(self, source: Any, reading: DatabaseReading) -> None:  # noqa: ANN401 -- GX's classes are made at import
+    def __init__(self, source: SQLDatasource, engine: Engine, reading: DatabaseReading) -> None:
         self._source = source
         self._reading = reading
+        self._selects: set[str] = set()
+        event.listen(engine, "begin", self._take_instant)
+        event.listen(engine, "before_cursor_execute", self._fetch_no_table, retval=True)
 
     def judge(self, suite: Suite) -> Counts:
         """How many rows of the table break each claim of its suite.
@@ -75,8 +80,17 @@ class DatabaseJudge:
             self._reading.bucket_count,
             is_text_checked=self._reading.is_text_checked,
         )
+        self._selects.add(statement)
         asset = self._source.add_query_asset(suite.table, query=statement)
         return _validate(asset.add_batch_definition_whole_table("whole").get_batch(), suite)
+
+    def _take_instant(self, connection: Connection) -> None:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{self._reading.snapshot}'")
+
+    def _fetch_no_table(self, _c: object, _cursor: object, statement: str, values: Any, *_rest: object) -> Any:  # noqa: ANN401 -- SQLAlchemy's
+        """To learn a select's columns Great Expectations runs it as it is, and the driver would fetch the table."""
+        return (f"{statement} LIMIT 0" if statement in self._selects else statement), values
 
 
 def judge_frame(rows: pl.LazyFrame, suite: Suite) -> Counts:
@@ -99,29 +113,37 @@ def _slices(rows: pl.LazyFrame, key: Iterable[str]) -> Iterator[pl.DataFrame]:
 
 
 def _batch_of(piece: pl.DataFrame) -> Batch:
-    asset = _context().data_sources.add_pandas("frame").add_dataframe_asset("rows")
+    asset = _context().data_sources.add_or_update_pandas("frame").add_dataframe_asset("rows")
     return asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": piece.to_pandas()})
 
 
+@cache
 def _context() -> EphemeralDataContext:
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    great_expectations = _library()
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    nothing_on_disk = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    context: EphemeralDataContext = great_expectations.get_context(mode="ephemeral", project_config=nothing_on_disk)
     return context
 
 
-def _take_instant(connection: Connection, reading: DatabaseReading) -> None:
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{reading.snapshot}'")
+def _library() -> ModuleType:
+    with warnings.catch_warnings():  # importing it warns of modules that Python deprecates, which is no fault here
+        warnings.simplefilter("ignore")
+        import great_expectations
+    return great_expectations
 
 
 def _validate(batch: Batch, suite: Suite) -> Counts:
-    import great_expectations as gx
-
     result = batch.validate(
-        gx.ExpectationSuite(**suite.document), result_format=_NO_EXAMPLES, expectation_parameters=parameters()
+        _library().ExpectationSuite(**suite.document), result_format=_NO_EXAMPLES, expectation_parameters=parameters()
     )
     counts = {one.expectation_config.meta["claim"]: one.result.get("unexpected_count") for one in result.results}
     unjudged = sorted(one.claim for one in suite.expected if counts.get(one.claim) is None)

@@ -164,7 +164,8 @@ def _series(table: str, name: str, values: list[Any]) -> pl.Series:
     dtype = TABLES[table].columns[name]
     match COLUMNS[table][name].kind:
         case Kind.INSTANT:
-            return (pl.Series(name, values, dtype=COUNT) * _MICROSECONDS).cast(dtype)
+            # Multiplied here: an operation of Polars lets go of the interpreter's lock, and eight threads want it.
+            return pl.Series(name, [None if v is None else v * _MICROSECONDS for v in values], dtype=dtype)
         case Kind.INSTANTS:
             seconds = pl.Series(name, values, dtype=pl.List(COUNT))
             return seconds.list.eval(pl.element() * _MICROSECONDS).cast(dtype)
