@@ -48,7 +48,7 @@ ui: $(READY)
 lock: $(READY)
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/pip install --quiet --disable-pip-version-check uv
-	build/uv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	build/uv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 \
 		--quiet --no-header --output-file requirements.lock requirements.in
 
 clean:

@@ -21,6 +21,7 @@ from dunning.schemas import INSTANT, STORES, TABLES, Snapshot, empty
 from stores.closure import ReadingOf, close_scope, widen
 from stores.errors import StoreError
 from stores.gather import gather_database, readings
+from stores.history import last_row_counts
 from stores.postgres import DatabaseReading, count_rows, read_frame
 from stores.runs import read_json, write_frame, write_json
 from stores.scope import Scope
@@ -122,9 +123,9 @@ class Look:
 class Readings:
     """The databases as one pass sees them: each opened when first needed, at one instant for all of its tables."""
 
-    def __init__(self, settings: Settings, reading_of: ReadingOf, known_rows: Mapping[str, int] | None = None) -> None:
+    def __init__(self, settings: Settings, reading_of: ReadingOf) -> None:
         self.settings = settings
-        self.known_rows = known_rows or {}  # of Stripe's lists, when they were last read whole: tells what is cheaper
+        self.known_rows: Mapping[str, int] | None = None
         self._reading_of = reading_of
         self._closed: dict[Scope, Scope] = {}
         self._out_of_reach: dict[Database, StoreError] = {}
@@ -154,9 +155,13 @@ def reading(settings: Settings) -> Iterator[Readings]:
 
 
 def gather_look(settings: Settings, scope: Scope, folder: Path, known_rows: Mapping[str, int] | None = None) -> Look:
-    """Read the scope in all six stores, one after the other."""
-    with readings(settings) as reading_of:
-        source = Readings(settings, reading_of, known_rows)
+    """Read the scope in all six stores, one after the other.
+
+    `known_rows` says how long Stripe's lists were when they were last read whole, if the caller just did; with it, a
+    subset is read the cheaper way at once. The history knows it else.
+    """
+    with reading(settings) as source:
+        source.known_rows = known_rows
         for store in STORES:
             gather_store(source, store, scope, folder)
     return Look.at(folder)
@@ -217,9 +222,15 @@ def _read_stripe(source: Readings, closed: Scope, folder: Path) -> StoreRead:
             folder,
             lambda _name, rows: on_rows(rows),
             stripe_ids=closed.stripe_ids,
-            known_rows=source.known_rows,
+            known_rows=_known_rows(source, closed),
         )
     return _whole("stripe", list(reads.values()))
+
+
+def _known_rows(source: Readings, closed: Scope) -> Mapping[str, int]:
+    if closed.is_fleet:
+        return {}
+    return last_row_counts(source.settings) if source.known_rows is None else source.known_rows
 
 
 def _fleet_accounts(held: DatabaseReading, store: str) -> int | None:

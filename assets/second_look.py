@@ -44,7 +44,7 @@ def second_look(
 
 def look_again(settings: Settings, run: Run, scope: Scope) -> Judgement:
     """Gather the scope once more, and keep its facts and their judgement beside the first."""
-    known_rows = Look.at(run.first).reads["stripe"].rows if run.scope.is_fleet else {}
+    known_rows = Look.at(run.first).reads["stripe"].rows if run.scope.is_fleet else None
     look = gather_look(settings, scope, run.second, known_rows)
     policy = load_policy(settings.policy)
     swept = sweep_snapshot(look.snapshot(), policy, run.as_of)

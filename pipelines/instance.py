@@ -1,7 +1,7 @@
 """The Dagster instance of this project: where its runs are kept, and how it is opened.
 
 It lives under the auditor's home, so that what the command line runs and what the web server shows are one history.
-Telemetry is off: what a billing auditor does is nobody else's business.
+Telemetry and the invitation to a newsletter are off: what a billing auditor does is nobody else's business.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ import dagster as dg
 
 from stores.settings import Settings
 
+# What a step prints is not kept: steps print nothing, and keeping it costs two processes for each of them.
 # Slots of a pool are given back when a run ends, however it ends: a cancelled run would otherwise hold them for ever.
 DAGSTER_YAML = """\
 # Written once by Trueup; yours to change.
 telemetry:
   enabled: false
+nux:
+  enabled: false
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60

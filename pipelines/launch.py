@@ -22,6 +22,7 @@ from stores.errors import EXIT_WRONG_USE, TrueupError
 from stores.settings import Settings
 
 CHECK_FAILED: Final = "DagsterAssetCheckFailedError"
+INTERRUPTED: Final = "DagsterExecutionInterruptedError"
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -70,6 +71,7 @@ def launch(
     Raises:
         RunFailed: a stage refused, or met trouble that it has a name for.
         RunBroke: a stage has a bug.
+        KeyboardInterrupt: somebody interrupted it.
     """
     config: dict[str, Any] = {**QUIET, "ops": {name: {"config": dict(values)} for name, values in (ops or {}).items()}}
     if terms is not None:
@@ -127,6 +129,8 @@ def _raise_translated(run_id: str, fault: Any) -> None:  # noqa: ANN401 -- the s
     """Raise the error of ours that is behind a failure, or call it a bug."""
     inner = fault
     while inner is not None:
+        if inner.cls_name == INTERRUPTED:
+            raise KeyboardInterrupt
         exit_code = exit_code_of(inner.cls_name)
         if exit_code is not None:
             raise RunFailed(run_id, inner.cls_name, _without_class(inner.message, inner.cls_name), exit_code)

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, text
 
 from dunning.corrections import CORRECTED_CODES
 from dunning.schemas import INSTANT
+from stores.errors import StoreError
 from stores.outbox import Event, emit
 from stores.scope import Scope, bucket_sql
 from stores.settings import Settings
@@ -96,6 +97,15 @@ def disagreements_over_time(settings: Settings, *, runs: int = 100) -> pl.DataFr
 def runs_over_time(settings: Settings, *, runs: int = 100) -> pl.DataFrame:
     """The latest runs, oldest first: run_id, number, as_of, scope, accounts, accounts_disagreeing, findings."""
     return _frame(settings, _RUNS, {"runs": runs})
+
+
+def last_row_counts(settings: Settings) -> dict[str, int]:
+    """Table → rows, of the last run that read the whole fleet; empty where there was none, or nobody can say."""
+    try:
+        rows = _frame(settings, _LAST_COUNTS, {})
+    except StoreError:
+        return {}
+    return dict(rows.iter_rows()) if rows.height else {}
 
 
 def open_findings(settings: Settings) -> pl.DataFrame:
@@ -343,6 +353,10 @@ _RUNS: Final = f"""
     SELECT run_id, number, as_of, scope, scope_key, policy_version, accounts, accounts_disagreeing, findings,
            recorded_at
     FROM trueup.audit_runs WHERE run_id IN ({_LATEST}) ORDER BY number
+"""
+_LAST_COUNTS: Final = """
+    SELECT "table", rows FROM trueup.source_counts
+    WHERE run_id = (SELECT run_id FROM trueup.audit_runs WHERE scope = 'fleet' ORDER BY number DESC LIMIT 1)
 """
 _OPEN: Final = """
     SELECT account_id, code, object_id, severity, owner, stores, first_seen_at, last_seen_at, seen_count

@@ -75,8 +75,8 @@ class Expected:
 
     @property
     def told(self) -> str:
-        """The claim in words."""
-        return f"{self.claim.replace('_', ' ').capitalize()}: no row is {self.rule!r}."
+        """The claim in words, and what the sweep calls a row that breaks it."""
+        return f"{self.claim.replace('_', ' ').capitalize()}. In the audit's faults: {self.rule!r}."
 
 
 @dataclass(frozen=True)
