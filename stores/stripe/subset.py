@@ -26,7 +26,7 @@ import polars as pl
 from dunning.schemas import TABLES
 from stores.stripe.frames import rows
 from stores.stripe.lists import LISTS, Budget, ObjectList, OnPage, read_lists
-from stores.stripe.port import LIST_LIMIT
+from stores.stripe.port import LIST_LIMIT, Refused, Unanswered
 
 if TYPE_CHECKING:
     from stores.stripe.reader import Reading
@@ -98,8 +98,11 @@ class _Subset:
         """The rows of a list of which one of the columns holds a wanted value: whole, or filtered by each value."""
         of = _LIST_OF[table]
         filtered = [_filtered(of, name, value) for name, values in by.items() for value in sorted(values)]
-        if filtered and not self._read_whole(of, len(filtered), wanted):
-            read_lists(self._reading.port, filtered, self._reading.hands, self._on_page(wanted))
+        if not filtered or self._read_whole(of, len(filtered), wanted):
+            return
+        is_heeded = all(self._heeds(of, name, min(values)) for name, values in by.items() if values)
+        lists = filtered if is_heeded else [of]
+        read_lists(self._reading.port, lists, self._reading.hands, self._on_page(wanted))
 
     def read_closings(self) -> None:
         """The events that closed one of the disputes."""
@@ -124,6 +127,16 @@ class _Subset:
         budget = Budget(requests if known is None else None)
         read_lists(self._reading.port, [of], self._reading.hands, self._on_page(wanted), budget)
         return not budget.is_spent
+
+    def _heeds(self, of: ObjectList, name: str, value: str) -> bool:
+        """Whether the server heeds a filter. One that does not would give us the whole list for every value."""
+        try:
+            page = self._reading.port.page(of.path, _filtered(of, name, value).params)
+        except (Refused, Unanswered):
+            return False
+        given = [each for each in page.objects if isinstance(each, dict)]
+        told = rows(of.table, given, is_text_sound=page.is_text_sound).frame[_COLUMN_OF[name]]
+        return bool(told.is_in([value]).all())
 
     def _on_page(self, wanted: Mapping[str, Collection[str]]) -> OnPage:
         is_wanted = pl.any_horizontal(
@@ -161,6 +174,15 @@ _RETRIEVED: Final[dict[str, dict[str, Any]]] = {
     "stripe_customers": {"expand": ["invoice_settings.default_payment_method"]},
     "stripe_subscriptions": {"expand": ["default_payment_method"]},
     "stripe_invoices": {"expand": ["default_payment_method"]},
+}
+
+# Filter → the column that it is about.
+_COLUMN_OF: Final = {
+    "customer": "customer_id",
+    "invoice": "invoice_id",
+    "charge": "charge_id",
+    "payment_intent": "payment_intent_id",
+    "payment": "payment_intent_id",
 }
 
 _DISPUTE_CLOSED: Final = "charge.dispute.closed"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from sandbox.stripe_api import StripeSandbox
+from stores.stripe.port import Page, StripePort
 from tests.stores.stripe_world import START, Flat, read, world
 
 WORLD: Flat = world()
 MINE = frozenset({"cus_000", "cus_007", "cus_020"})
+HEEDED = ("created", "starting_after", "ending_before", "limit", "expand", "status")
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +90,23 @@ def test_a_mapped_customer_that_was_deleted_is_in_the_subset(tmp_path: Path) -> 
         found = read(sandbox, tmp_path, frozenset({"cus_gone"}))["stripe_customers"]
 
     assert found.select("customer_id", "is_deleted", "created_at").rows() == [("cus_gone", True, None)]
+
+
+def test_a_server_that_heeds_no_filter_is_read_whole_and_not_once_for_every_value(
+    sandbox: StripeSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read(sandbox, tmp_path / "whole", mandate_ids=["mandate_1"])
+    known = {name: frame.height * 1_000 for name, frame in whole.items()}
+    asked: list[str] = []
+    page = StripePort.page
+
+    def heeding_no_filter(port: StripePort, path: str, params: dict[str, Any]) -> Page:
+        asked.append(path)
+        return page(port, path, {name: value for name, value in params.items() if name in HEEDED})
+
+    monkeypatch.setattr(StripePort, "page", heeding_no_filter)
+    subset = read(sandbox, tmp_path / "subset", MINE, mandate_ids=["mandate_1"], known_rows=known)
+
+    for name, frame in expected_of(whole, MINE).items():
+        assert subset[name].equals(frame), name
+    assert max(Counter(asked).values()) < 20
