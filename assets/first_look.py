@@ -5,6 +5,7 @@ Seems, because six stores cannot be read at one instant; `second_look.py` tells 
 
 import dagster as dg
 
+from assets.by_bucket import is_to_be_parted, judge_by_bucket
 from assets.gathering import Look
 from assets.judging import judge, keep, read_snapshot
 from assets.run import AuditTerms, run_of
@@ -19,8 +20,12 @@ def first_look(
 ) -> dg.MaterializeResult[None]:
     """The engine's answer to the first reading of the stores, and what disagrees with it."""
     run = run_of(context, settings, terms)
-    swept = Swept(read_snapshot(run.folder / "facts"), run.read("faults"))
-    judgement = judge(swept, Look.at(run.first), load_policy(settings.policy), run.as_of, settings)
+    look = Look.at(run.first)
+    if is_to_be_parted(run, look, settings):
+        judgement = judge_by_bucket(run, look, settings)
+    else:
+        swept = Swept(read_snapshot(run.folder / "facts"), run.read("faults"))
+        judgement = judge(swept, look, load_policy(settings.policy), run.as_of, settings)
     keep(run.first / "judged", judgement)
     return dg.MaterializeResult(
         metadata={

@@ -35,7 +35,6 @@ KEPT: Final = "kept"
             group_name="audit",
             kinds={"parquet"},
             description="What every account's dunning state should be, and why.",
-            metadata={"dagster/column_lineage": column_lineage(DESIRED_FROM)},
         ),
         dg.AssetSpec(
             "implied_states",
@@ -50,7 +49,6 @@ KEPT: Final = "kept"
             group_name="audit",
             kinds={"parquet"},
             description="Where a store differs from what should be: one row per account, code and object.",
-            metadata={"dagster/column_lineage": column_lineage(FINDINGS_FROM)},
         ),
     ],
 )
@@ -137,6 +135,7 @@ def _told_of_desired(desired: pl.DataFrame) -> Mapping[str, Any]:
         "dagster/row_count": desired.height,
         "indeterminate": desired.filter(pl.col("quality") == "indeterminate").height,
         "dagster/column_schema": _schema_of(DESIRED),
+        "dagster/column_lineage": column_lineage(DESIRED_FROM),
         **{f"state/{state}": accounts for state, accounts in by_state.iter_rows()},
     }
 
@@ -160,6 +159,7 @@ def _told_of_findings(findings: pl.DataFrame, accounts: int) -> Mapping[str, Any
         "settling": findings.filter("is_settling").height,
         "suppressed": findings.filter("is_suppressed").height,
         "dagster/column_schema": _schema_of(FINDINGS),
+        "dagster/column_lineage": column_lineage(FINDINGS_FROM),
         **{f"code/{row['code']}": row["accounts"] for row in by_code(findings).iter_rows(named=True)},
     }
 

@@ -8,7 +8,8 @@ The fleet is generated, with one account in seventy disagreeing, and written to 
 measure is a process of its own over the same files, so that peak memory is told apart; of several repetitions the
 fastest counts, and measures take turns. Ratios and growth are of processor time, which a busy machine distorts least.
 `read` scans the columns that the engine reads and sums them up: nothing that judges can be faster. `engine` is the call
-of `compute` on sound facts; `swept` is the sweep and `compute` on what it leaves, as an audit does it.
+of `compute` on sound facts; `swept` is the sweep and `compute` on what it leaves, as an audit does it; `buckets` is the
+same from the lake, one bucket of 10,000 accounts after the other, so that memory does not grow with the fleet.
 """
 
 from __future__ import annotations
@@ -35,13 +36,17 @@ import polars as pl  # noqa: E402 - the project's root comes first
 from dunning.contract import sweep  # noqa: E402
 from dunning.engine import compute  # noqa: E402
 from dunning.policy import load_policy  # noqa: E402
-from dunning.schemas import TABLES, Snapshot  # noqa: E402
+from dunning.schemas import STORES, TABLES, Snapshot  # noqa: E402
 from sandbox.fleet import make_fleet  # noqa: E402
+from stores.lake import Lake  # noqa: E402
+from stores.scope import BUCKETS_MAX, Scope  # noqa: E402
 
 AS_OF: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SEED: Final = 7
 ONE_DISAGREES_IN: Final = 70
 TOP: Final = 15
+RUN: Final = "bench"
+ACCOUNTS_IN_A_BUCKET: Final = 10_000
 
 # What the engine reads of each table; the sweep reads all.
 READ: Final[dict[str, str]] = {
@@ -108,7 +113,7 @@ def _fastest(folder: str, repeat: int) -> dict[str, dict[str, Any]]:
     """Each measure's fastest run; the measures take turns."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _ in range(repeat):
-        for name in ("read", "engine", "swept"):
+        for name in ("read", "engine", "swept", "buckets"):
             runs[name].append(_in_a_process(name, folder))
     return {name: min(results, key=lambda result: result["cpu"]) for name, results in runs.items()}
 
@@ -157,6 +162,9 @@ def _write(folder: Path) -> dict[str, Any]:
     for name, frame in fleet.frames.items():
         frame.write_parquet(folder / f"{name}.parquet")
         sound[name].sink_parquet(folder / f"{name}.sound.parquet")
+    count = min(BUCKETS_MAX, max(1, accounts // ACCOUNTS_IN_A_BUCKET))
+    observed_at = dict.fromkeys(STORES, AS_OF)
+    Lake(str(folder / "lake")).commit(RUN, _snapshot(folder, ".parquet"), observed_at, Scope.fleet(), count)
     return {}
 
 
@@ -197,6 +205,15 @@ def _swept(folder: Path) -> None:
     compute(swept.frames, load_policy(), AS_OF, faults=swept.faults)
 
 
+def _buckets(folder: Path) -> None:
+    """Sweep and judge the fleet bucket by bucket from the lake: memory is set by the bucket."""
+    lake = Lake(str(folder / "lake"))
+    for bucket in lake.run(RUN).buckets or ():
+        rows = {name: frame.collect().lazy() for name, frame in lake.open(RUN, (bucket,)).items()}
+        swept = sweep(rows, as_of=AS_OF)
+        compute(swept.frames, load_policy(), AS_OF, faults=swept.faults)
+
+
 def _profile(folder: Path) -> dict[str, Any]:
     """Seconds and number of collects by the line of dunning/ that asked for each."""
     seconds: dict[str, float] = defaultdict(float)
@@ -235,6 +252,7 @@ MEASURES: Final[dict[str, Callable[[Path], dict[str, Any] | None]]] = {
     "read": _read,
     "engine": _engine,
     "swept": _swept,
+    "buckets": _buckets,
     "profile": _profile,
 }
 

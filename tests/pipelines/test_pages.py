@@ -54,9 +54,11 @@ def test_the_web_server_shows_this_project_and_leaves_nothing_running(tmp_path: 
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("trueup")), "ui", "--port", str(port)]
     environment = {**os.environ, "TRUEUP_HOME": str(tmp_path)}
-    ui = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        ui = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
-        told = asked_of(port)
+        told = asked_of(port, ui, said)
         children = children_of(ui.pid)
     finally:
         ui.send_signal(signal.SIGINT)
@@ -68,15 +70,17 @@ def test_the_web_server_shows_this_project_and_leaves_nothing_running(tmp_path: 
     assert not [pid for pid in children if is_running(pid)]
 
 
-def asked_of(port: int) -> dict[str, list[dict[str, str]] | dict[str, list[dict[str, str]]]]:
+def asked_of(
+    port: int, ui: subprocess.Popen[bytes], said: Path
+) -> dict[str, list[dict[str, str]] | dict[str, list[dict[str, str]]]]:
     """What the server says once it is up."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": QUERY}, timeout=60)
         except httpx.TransportError:
-            if time.monotonic() > deadline:
-                raise
+            if time.monotonic() > deadline or ui.poll() is not None:
+                pytest.fail(f"it did not come up:\n{said.read_text()}")
             time.sleep(0.5)
         else:
             return dict(answer.json()["data"])
