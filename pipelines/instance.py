@@ -46,3 +46,11 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance, open for the length of the block."""
     with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
         yield instance
+
+
+def make_instance(settings: Settings) -> None:
+    """Make the instance's tables, if it is new."""
+    with open_instance(settings) as instance:
+        instance.get_run_records(limit=1)
+        instance.all_instigator_state()
+        instance.get_asset_keys(limit=1)

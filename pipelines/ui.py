@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from pipelines.instance import dagster_home
+from pipelines.instance import dagster_home, make_instance
 from stores.errors import TrueupError
 from stores.settings import Settings, project_root
 
@@ -33,6 +33,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         PagesEnded: one of the two ended by itself; its own words are above.
     """
+    make_instance(settings)  # else the server and the daemon both make a new one's tables, and one of them fails
     workspace = project_root() / "workspace.yaml"
     environment = {
         **os.environ,
