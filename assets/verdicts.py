@@ -6,6 +6,7 @@ as the checks that judge them. Every run is added to the history in schema trueu
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -24,6 +25,8 @@ from stores.runs import Run, write_json
 from stores.settings import Settings
 
 KEPT: Final = "kept"
+DAY, WEEK, MONTH = timedelta(days=1), timedelta(days=7), timedelta(days=30)
+SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
 
 
 @dg.multi_asset(
@@ -68,7 +71,9 @@ def verdicts(
     write_json(run.folder / "manifest.json", manifest | counts(desired, findings))
     yield dg.MaterializeResult(asset_key="desired_dunning_state", metadata=_told_of_desired(desired))
     yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(implied_by))
-    yield dg.MaterializeResult(asset_key="disagreements", metadata=_told_of_findings(findings, desired.height))
+    yield dg.MaterializeResult(
+        asset_key="disagreements", metadata=_told_of_findings(findings, desired.height, run.as_of)
+    )
 
 
 def remember(
@@ -149,8 +154,8 @@ def _told_of_implied(implied_by: pl.DataFrame) -> Mapping[str, Any]:
     }
 
 
-def _told_of_findings(findings: pl.DataFrame, accounts: int) -> Mapping[str, Any]:
-    """Numbers that Dagster plots over time: in all, and per code."""
+def _told_of_findings(findings: pl.DataFrame, accounts: int, as_of: datetime) -> Mapping[str, Any]:
+    """Numbers that Dagster plots over time, in all and per code; whose they are and how old, as tables."""
     disagreeing = disagreeing_accounts(findings)
     return {
         "dagster/row_count": findings.height,
@@ -158,6 +163,7 @@ def _told_of_findings(findings: pl.DataFrame, accounts: int) -> Mapping[str, Any
         "share_disagreeing": disagreeing / accounts if accounts else 0.0,
         "settling": findings.filter("is_settling").height,
         "suppressed": findings.filter("is_suppressed").height,
+        **{name: dg.MetadataValue.md(table) for name, table in tables_of_findings(findings, as_of).items()},
         "dagster/column_schema": _schema_of(FINDINGS),
         "dagster/column_lineage": column_lineage(FINDINGS_FROM),
         **{f"code/{row['code']}": row["accounts"] for row in by_code(findings).iter_rows(named=True)},
@@ -168,9 +174,34 @@ def _schema_of(columns: Mapping[str, pl.DataType]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in columns.items()])
 
 
+def tables_of_findings(findings: pl.DataFrame, as_of: datetime) -> dict[str, str]:
+    """Whose the findings are, and since when they have been seen, by severity: name → Markdown."""
+    return {
+        "owners": _crossed(findings, "owner", pl.col("owner")),
+        "ages": _crossed(findings, "first seen", _age(as_of)),
+    }
+
+
+def _age(as_of: datetime) -> pl.Expr:
+    """How long ago an audit first saw a finding, in words that sort by length."""
+    age = pl.lit(as_of) - pl.col("first_seen_at")
+    words = pl.when(age > MONTH).then(pl.lit("4. over 30 days ago")).when(age > WEEK).then(pl.lit("3. over a week ago"))
+    return words.when(age > DAY).then(pl.lit("2. over a day ago")).otherwise(pl.lit("1. within a day"))
+
+
+def _crossed(findings: pl.DataFrame, title: str, by: pl.Expr) -> str:
+    """Findings counted by a key and by severity, as Markdown."""
+    counted = findings.group_by(by.alias("by"), "severity").len().sort("by")
+    told = {(key, severity): str(rows) for key, severity, rows in counted.iter_rows()}
+    keys = counted["by"].unique(maintain_order=True).to_list()
+    return _markdown([title, *SEVERITIES], [[key, *(told.get((key, one), "0") for one in SEVERITIES)] for key in keys])
+
+
 def _square(matrix: pl.DataFrame) -> str:
     """The store x store matrix as Markdown."""
     told = {(a, b): str(accounts) for a, b, accounts in matrix.iter_rows()}
-    rows = [[store, *(told[store, other] for other in STORES)] for store in STORES]
-    lines = [["", *STORES], ["---"] * (len(STORES) + 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _markdown(["", *STORES], [[store, *(told[store, other] for other in STORES)] for store in STORES])
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows])
