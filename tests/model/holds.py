@@ -33,10 +33,16 @@ def hold_spans(facts: Facts, flags: Row | None, timezone: str) -> list[Span]:
 
 def dispute_spans(facts: Facts, disputes: list[Row], policy: Any, timezone: str) -> list[Span]:
     return [
-        Span(local_date(dispute["created_at"], timezone), local_date(money.closed_at(facts, dispute, policy), timezone))
-        for dispute in disputes
-        if dispute["status"] in HOLDING_DISPUTE
+        _dispute_span(facts, dispute, policy, timezone) for dispute in disputes if dispute["status"] in HOLDING_DISPUTE
     ]
+
+
+def _dispute_span(facts: Facts, dispute: Row, policy: Any, timezone: str) -> Span:
+    """In local dates: from its creation to its closing, at the latest so many days on."""
+    first = local_date(dispute["created_at"], timezone)
+    latest = first + timedelta(days=policy.dispute_max_days)
+    closed = money.closed_at(facts, dispute)
+    return Span(first, latest if closed is None else min(latest, local_date(closed, timezone)))
 
 
 def stripe_flight_spans(facts: Facts, invoice_id: str, policy: Any, timezone: str) -> list[Span]:

@@ -208,13 +208,10 @@ def stripe_disputes(facts: Facts, invoice_id: str) -> list[Row]:
 # Disputes close.
 
 
-def closed_at(facts: Facts, dispute: Row, policy: Any) -> datetime:
-    """When a dispute closed, as far as is known at T; at the latest `dispute_max_days` after its creation."""
-    cap = dispute["created_at"] + timedelta(days=policy.dispute_max_days)
+def closed_at(facts: Facts, dispute: Row) -> datetime | None:
+    """When a dispute closed, as far as is known at T; none while it was open, or if nobody knows."""
     closing = _closing(facts, dispute) if dispute["status"] in CLOSED_DISPUTE else None
-    if closing is None or closing > facts.as_of:
-        return cap  # at T it was open
-    return min(cap, closing)
+    return closing if closing is not None and closing <= facts.as_of else None
 
 
 def _closing(facts: Facts, dispute: Row) -> datetime | None:
