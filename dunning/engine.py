@@ -67,12 +67,13 @@ def compute(
     mapped = _settle(identity.mapping(facts, policy))
     accounts = _settle(identity.accounts(facts, mapped, policy, pl.lit(as_of)))
     links = _settle(stripe_links(facts))
+    recorded = _settle(internal_charges(facts))
 
-    billed = _with_account(invoices(snapshot, facts, mapped, links, policy, as_of), accounts, policy, as_of)
-    known = _settle(billed.sort("account_id", "view", "invoice_id").with_row_index("ref"))
-    attempts = _settle(_attempts(known, facts, links, policy))
+    billed = _with_account(invoices(snapshot, facts, mapped, links, recorded, policy, as_of), accounts, policy, as_of)
+    known = _settle(billed.with_row_index("ref"))
+    attempts = _settle(_attempts(known, facts, links, recorded, policy))
     live = _settle(_live(known))
-    kinds = _settle(_stretches(known, live, accounts, links, snapshot, facts, policy, as_of))
+    kinds = _settle(_stretches(known, live, accounts, links, recorded, snapshot, facts, policy, as_of))
     held = _settle(holding.merged(kinds))
 
     armed = with_eligibility(with_clock(with_instrument(live, attempts, facts, as_of), attempts, policy))
@@ -137,12 +138,14 @@ def _with_account(billed: pl.LazyFrame, accounts: pl.LazyFrame, policy: Policy, 
     )
 
 
-def _attempts(known: pl.LazyFrame, facts: Snapshot, links: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+def _attempts(
+    known: pl.LazyFrame, facts: Snapshot, links: pl.LazyFrame, recorded: pl.LazyFrame, policy: Policy
+) -> pl.LazyFrame:
     """Attempts of both views, each with the invoice it was made for."""
     made = pl.concat(
         [
             stripe_attempts(facts, links, policy).with_columns(view=pl.lit("stripe")),
-            internal_attempts(facts, policy).with_columns(view=pl.lit("internal")),
+            internal_attempts(recorded, policy).with_columns(view=pl.lit("internal")),
         ]
     )
     whose = known.select("ref", "account_id", "view", "invoice_id", "object_id", "is_deciding")
@@ -161,7 +164,7 @@ def _with_the_rest(judged: pl.LazyFrame, known: pl.LazyFrame, kinds: pl.LazyFram
     rest = _with_flags(settled, kinds).with_columns(
         rung=pl.lit(0, pl.Int8()), **{name: pl.lit(value=False) for name in ("is_late", "is_exhausted", "is_retryable")}
     )
-    return pl.concat([judged, rest], how="diagonal").sort("ref")
+    return pl.concat([judged, rest], how="diagonal")
 
 
 def _stretches(
@@ -169,6 +172,7 @@ def _stretches(
     live: pl.LazyFrame,
     accounts: pl.LazyFrame,
     links: pl.LazyFrame,
+    recorded: pl.LazyFrame,
     snapshot: Snapshot,
     facts: Snapshot,
     policy: Policy,
@@ -177,12 +181,12 @@ def _stretches(
     """Disputes and flights of every invoice, holds of the live ones."""
     in_stripe = known.filter(pl.col("view") == "stripe").select("ref", "invoice_id")
     in_books = known.filter(pl.col("view") == "internal").select("ref", "invoice_id")
-    recorded = internal_charges(facts).select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
+    in_ledger = recorded.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
     charges_of = _settle(
         pl.concat(
             [
                 in_stripe.join(links, on="invoice_id", how="inner").select("ref", "charge_id"),
-                in_books.join(recorded, on="invoice_id", how="inner").select("ref", "charge_id"),
+                in_books.join(in_ledger, on="invoice_id", how="inner").select("ref", "charge_id"),
             ]
         ).unique()
     )

@@ -23,14 +23,23 @@ NEVER_STARTED: Final = ("incomplete", "incomplete_expired")
 
 
 def invoices(
-    snapshot: Snapshot, facts: Snapshot, mapped: pl.LazyFrame, links: pl.LazyFrame, policy: Policy, as_of: datetime
+    snapshot: Snapshot,
+    facts: Snapshot,
+    mapped: pl.LazyFrame,
+    links: pl.LazyFrame,
+    recorded: pl.LazyFrame,
+    policy: Policy,
+    as_of: datetime,
 ) -> pl.LazyFrame:
-    """One row per account, view and invoice: the columns of `_COLUMNS`, plus is_owed and the rest of `_judgements`."""
+    """One row per account, view and invoice: the columns of `_COLUMNS`, plus is_owed and the rest of `_judgements`.
+
+    `links` and `recorded` are the payments of either view (`stripe_links`, `internal_charges`).
+    """
     in_stripe = _stripe_view(facts, mapped, as_of).join(
         stripe_money(snapshot, facts, links, policy, as_of), on="invoice_id", how="left", validate="m:1"
     )
     in_books = _internal_view(facts, as_of).join(
-        internal_money(snapshot, facts, policy, as_of), on="invoice_id", how="left", validate="1:1"
+        internal_money(snapshot, facts, recorded, policy, as_of), on="invoice_id", how="left", validate="1:1"
     )
     subscriptions = facts["stripe_subscriptions"].select("subscription_id", subscription_status="status")
     return (

@@ -13,7 +13,6 @@ from datetime import datetime
 import polars as pl
 
 from dunning.disputes import dated_disputes
-from dunning.payments import internal_charges
 from dunning.policy import Policy
 from dunning.schemas import Snapshot
 
@@ -22,14 +21,10 @@ def stripe_money(
     snapshot: Snapshot, facts: Snapshot, links: pl.LazyFrame, policy: Policy, as_of: datetime
 ) -> pl.LazyFrame:
     """Per Stripe invoice: invoice_id, base, reversal, reversal_at. `snapshot` is not cut at `as_of`; `facts` is."""
-    paid = _paid_by(facts["stripe_invoice_payments"], as_of)
-    later = _paid_later(snapshot["stripe_invoice_payments"], as_of)
-    credited = _credited(facts["stripe_credit_notes"], as_of)
     invoices = (
         facts["stripe_invoices"]
-        .join(paid, on="invoice_id", how="left", validate="m:1")
-        .join(later, on="invoice_id", how="left", validate="m:1")
-        .join(credited, on="invoice_id", how="left", validate="m:1")
+        .join(_paid_by(snapshot["stripe_invoice_payments"], as_of), on="invoice_id", how="left", validate="m:1")
+        .join(_credited(facts["stripe_credit_notes"], as_of), on="invoice_id", how="left", validate="m:1")
         .with_columns(pl.col("paid_by", "credited").fill_null(0))
         .with_columns(base=_stripe_base(as_of))
     )
@@ -43,11 +38,12 @@ def stripe_money(
     return _with_reversal(invoices, returned, policy)
 
 
-def internal_money(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
-    """Per internal invoice: invoice_id, base, reversal, reversal_at."""
-    charges = internal_charges(facts)
+def internal_money(
+    snapshot: Snapshot, facts: Snapshot, recorded: pl.LazyFrame, policy: Policy, as_of: datetime
+) -> pl.LazyFrame:
+    """Per internal invoice: invoice_id, base, reversal, reversal_at. `recorded` is `internal_charges`."""
     succeeded = (
-        charges.filter(pl.col("status") == "succeeded").group_by("invoice_id").agg(paid_by=pl.col("amount").sum())
+        recorded.filter(pl.col("status") == "succeeded").group_by("invoice_id").agg(paid_by=pl.col("amount").sum())
     )
     credited = facts["credit_notes"].group_by("invoice_id").agg(credited=pl.col("amount").sum())
     was_paid_later = (pl.col("paid_at") > as_of).fill_null(value=False)
@@ -60,9 +56,9 @@ def internal_money(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: d
             base=_above(pl.col("amount_due"), pl.when(was_paid_later).then(0).otherwise(pl.col("amount_paid")))
         )
     )
-    by_charge = charges.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
+    by_charge = recorded.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
     returned = {
-        "refunded": _internal_refunds(charges, snapshot, as_of),
+        "refunded": _internal_refunds(recorded, snapshot, as_of),
         "lost": _money_back(_lost_disputes(snapshot, facts, policy, as_of), by_charge),
     }
     return _with_reversal(invoices, returned, policy)
@@ -82,13 +78,12 @@ def _stripe_base(as_of: datetime) -> pl.Expr:
 
 
 def _paid_by(payments: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    has_paid = (pl.col("status") == "paid") & (pl.coalesce("paid_at", "created_at") <= as_of).fill_null(value=True)
-    return payments.filter(has_paid).group_by("invoice_id").agg(paid_by=pl.col("amount_paid").sum())
-
-
-def _paid_later(payments: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """Per Stripe invoice: what its invoice payments had paid by then, and whether one of them came later."""
     is_later = pl.any_horizontal((pl.col(at) > as_of).fill_null(value=False) for at in ("created_at", "paid_at"))
-    return payments.group_by("invoice_id").agg(has_payment_later=is_later.any())
+    has_paid = (pl.col("status") == "paid").fill_null(value=False)
+    return payments.group_by("invoice_id").agg(
+        paid_by=pl.col("amount_paid").filter(has_paid & ~is_later).sum(), has_payment_later=is_later.any()
+    )
 
 
 def _credited(notes: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
@@ -122,13 +117,13 @@ def _money_back(objects: pl.LazyFrame, invoice_of: pl.LazyFrame) -> pl.LazyFrame
     return objects.join(invoice_of, on="charge_id", how="inner").select("invoice_id", at="created_at", amount="amount")
 
 
-def _internal_refunds(charges: pl.LazyFrame, snapshot: Snapshot, as_of: datetime) -> pl.LazyFrame:
+def _internal_refunds(recorded: pl.LazyFrame, snapshot: Snapshot, as_of: datetime) -> pl.LazyFrame:
     """What billing_prod says went back (invoice_id, at, amount), dated by Stripe's refunds where it has them.
 
     Stripe's refunds, in order, each date their own share of the internal amount; the last also dates what they leave.
     Those later than `as_of` date theirs too: it had not gone back yet.
     """
-    refunded = charges.filter(pl.col("amount_refunded") > 0)
+    refunded = recorded.filter(pl.col("amount_refunded") > 0)
     dates = (
         snapshot["stripe_refunds"]
         .filter(pl.col("status") == "succeeded")
@@ -158,14 +153,14 @@ def _with_reversal(invoices: pl.LazyFrame, returned: dict[str, pl.LazyFrame], po
 
     Out come invoice_id, base, paid (by then), refunded, lost, credited, reversal, reversal_at.
     """
-    counted = [
-        returned["refunded"].filter(policy.reopen_on_refund != "never"),
-        returned["lost"].filter(policy.reopen_on_lost_dispute),
-    ]
+    is_counted = {"refunded": policy.reopen_on_refund != "never", "lost": policy.reopen_on_lost_dispute}
+    back = pl.concat(
+        events.with_columns(kind=pl.lit(kind), is_counted=is_counted[kind]) for kind, events in returned.items()
+    )
     overpaid = _above(pl.col("paid_by"), pl.col("amount_due"))
     explained = overpaid if policy.reopen_on_refund == "always" else overpaid + pl.col("credited")
     running = (
-        pl.concat(counted)
+        back.filter("is_counted")
         .join(
             invoices.select("invoice_id", "currency", "amount_paid", explained=explained),
             on="invoice_id",
@@ -183,13 +178,15 @@ def _with_reversal(invoices: pl.LazyFrame, returned: dict[str, pl.LazyFrame], po
         reversal=pl.col("reversal").max(),
         reversal_at=pl.col("at").filter(pl.col("reversal") > tolerance(policy)).min(),
     )
-    totals = [
-        events.group_by("invoice_id").agg(pl.col("amount").sum().alias(name)) for name, events in returned.items()
-    ]
-    judged = invoices.select("invoice_id", "base", "credited", paid="paid_by")
-    for parts in (*totals, reversals):
-        judged = judged.join(parts, on="invoice_id", how="left", validate="1:1")
-    return judged.with_columns(pl.col("refunded", "lost", "reversal").fill_null(0))
+    totals = back.group_by("invoice_id").agg(
+        pl.col("amount").filter(pl.col("kind") == kind).sum().alias(kind) for kind in returned
+    )
+    moved = totals.join(reversals, on="invoice_id", how="left", validate="1:1")
+    return (
+        invoices.select("invoice_id", "base", "credited", paid="paid_by")
+        .join(moved, on="invoice_id", how="left", validate="m:1")
+        .with_columns(pl.col("refunded", "lost", "reversal").fill_null(0))
+    )
 
 
 def tolerance(policy: Policy) -> pl.Expr:

@@ -61,12 +61,13 @@ def stripe_attempts(facts: Snapshot, links: pl.LazyFrame, policy: Policy) -> pl.
     return with_decline(made, policy).select("invoice_id", *_ATTEMPT)
 
 
-def internal_attempts(facts: Snapshot, policy: Policy) -> pl.LazyFrame:
-    """Attempts by internal invoice: invoice_id and the columns of `_ATTEMPT`. They name no payment method."""
+def internal_attempts(recorded: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+    """Attempts by internal invoice: invoice_id and the columns of `_ATTEMPT`. They name no payment method.
+
+    `recorded` is `internal_charges`.
+    """
     nothing = pl.lit(None, pl.String())
-    made = internal_charges(facts).with_columns(
-        payment_method_id=nothing, network_advice_code=nothing, failure_code=nothing
-    )
+    made = recorded.with_columns(payment_method_id=nothing, network_advice_code=nothing, failure_code=nothing)
     return with_decline(made, policy).select("invoice_id", *_ATTEMPT)
 
 
