@@ -7,7 +7,8 @@ A broken row never stops a run and never goes by unseen: it is a fault, and a fa
 
 from __future__ import annotations
 
+from dunning.contract.rules import NO_DUE_DATE
 from dunning.contract.sweep import FAULTS, Swept, sweep
 from dunning.contract.timezones import TIMEZONES
 
-__all__ = ["FAULTS", "TIMEZONES", "Swept", "sweep"]
+__all__ = ["FAULTS", "NO_DUE_DATE", "TIMEZONES", "Swept", "sweep"]

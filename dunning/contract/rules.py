@@ -35,6 +35,10 @@ class Rule(NamedTuple):
     is_harmless: bool = False  # the row can be used as it is; it is only reported
 
 
+NO_DUE_DATE: Final = "an open or uncollectible send_invoice without due date"
+"""The one rule whose broken row is left as it is: it is reported, and nothing is hidden by it."""
+
+
 def rules_of(table: str, as_of: datetime | None) -> list[Rule]:
     """Every rule of the table. `as_of` dates the status that the due-date rule looks at; None takes the stored one."""
     return [
@@ -107,7 +111,7 @@ def _due_date(as_of: datetime | None) -> Rule:
     status = pl.col("status") if as_of is None else status_at(as_of)
     waits = status.is_in(["open", "uncollectible"]) & (pl.col("collection_method") == "send_invoice")
     breaks = waits.fill_null(value=False) & pl.col("due_at").is_null()
-    return Rule("due_at", "an open or uncollectible send_invoice without due date", breaks, is_harmless=True)
+    return Rule("due_at", NO_DUE_DATE, breaks, is_harmless=True)
 
 
 _WITH_DUE_DATE: Final = ("invoices", "stripe_invoices")

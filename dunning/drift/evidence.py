@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from dunning.as_of import status_at
+from dunning.contract import NO_DUE_DATE
 from dunning.policy import Policy
 from dunning.schemas import DunningState, Snapshot
 
@@ -55,8 +56,9 @@ class Evidence:
 
     @property
     def attempts(self) -> pl.LazyFrame:
-        """The attempts of both views."""
-        return self.judged.attempts.lazy()
+        """The attempts of both views, on invoices of the policy's livemode."""
+        ours = self.invoices.filter(self.is_our_mode).select("ref")
+        return self.judged.attempts.lazy().join(ours, on="ref", how="semi")
 
     @property
     def accounts(self) -> pl.LazyFrame:
@@ -65,12 +67,10 @@ class Evidence:
 
     @property
     def sure(self) -> pl.LazyFrame:
-        """The engine's answers of which it is sure: schemas.DESIRED, is_exempt."""
-        return (
-            self.judged.desired.lazy()
-            .filter(pl.col("quality") == "determinate")
-            .with_columns(is_exempt=pl.col("reasons").list.contains("exempt"))
-        )
+        """The engine's answers of which it is sure: schemas.DESIRED, is_exempt (itself, not by its parent)."""
+        own = self.judged.accounts.lazy().select("account_id", "is_exempt")
+        sure = self.judged.desired.lazy().filter(pl.col("quality") == "determinate")
+        return sure.join(own, on="account_id", how="inner", validate="1:1")
 
     @cached_property
     def stripe_invoices(self) -> pl.LazyFrame:
@@ -185,7 +185,7 @@ class Evidence:
         return self._unsure(tables).select("account_id").drop_nulls().unique()
 
     def _unsure(self, tables: tuple[str, ...]) -> pl.LazyFrame:
-        return self.faults.filter(pl.col("table").is_in(tables))
+        return self.faults.filter(pl.col("table").is_in(tables), pl.col("rule") != NO_DUE_DATE)
 
 
 def rank(column: str) -> pl.Expr:

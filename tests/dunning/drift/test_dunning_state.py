@@ -102,6 +102,15 @@ def test_an_exempt_account_is_ignored_by_every_rule_but_its_own() -> None:
     assert store(world, "late", "good_standing", attempt_count=9).found() == []
 
 
+def test_a_child_of_an_exempt_parent_is_not_exempt_itself() -> None:
+    world = make_world()
+    world.row("subs_account", "late")["dunning_exempt"] = True
+    world.account("child", parent_account_id="late")
+    store(world.settle(), "child", "retrying")
+
+    assert world.found() == [("child", "DUN_STUCK_AFTER_PAYMENT", None)]
+
+
 def test_a_dispute_over_a_paid_invoice_names_the_difference() -> None:
     world = store(make_world(), "paid", "retrying")
     world.dispute("paid_1", "under_review", at=days_ago(5))

@@ -59,6 +59,15 @@ def test_an_attempt_after_a_hard_decline_on_the_same_card_is_found() -> None:
     assert world.settle().found() == [("late", "RETRY_ON_HARD_DECLINE", "in_late_2")]
 
 
+def test_what_was_tried_on_a_test_invoice_is_nobodys_disagreement() -> None:
+    world = make_world()
+    world.invoice("late", "test", at=days_ago(9))["livemode"] = False
+    for charge, code, ago in (("test_a", "stolen_card", 5), ("test_b", "code_of_tomorrow", 4)):
+        world.attempt("test", charge, at=days_ago(ago), code=code).update(livemode=False, payment_method_id="pm_test")
+
+    assert world.found() == []
+
+
 def test_an_attempt_with_another_card_after_a_hard_decline_is_fine() -> None:
     world = make_world()
     for table, key in (("stripe_charges", "ch_late_2a"), ("charges", "chg_late_2a")):

@@ -16,6 +16,17 @@ def test_a_late_subscription_without_an_unsettled_invoice_is_a_mismatch(status: 
     assert world.found() == [("paid", "SUB_STATUS_MISMATCH", "sub_cus_paid")]
 
 
+def test_an_invoice_without_due_date_hides_no_other_that_is_missing() -> None:
+    world = make_world()
+    world.row("stripe_subscriptions", "sub_cus_paid")["status"] = "unpaid"
+    world.invoice("paid", "sent", at=days_ago(5)).update(collection_method="send_invoice", subscription_id=None)
+
+    assert world.found() == [
+        ("paid", "SRC_CONTRACT", "in_sent"),
+        ("paid", "SUB_STATUS_MISMATCH", "sub_cus_paid"),
+    ]
+
+
 def test_an_active_subscription_with_an_exhausted_invoice_is_a_mismatch() -> None:
     world = make_world(retry_offsets_days=[1])
 
