@@ -59,6 +59,7 @@ class Furnisher:
         self._mandates()
         self._subscriptions()
         self._refunds()
+        self._credit_notes()
 
     def put(self, table: str, **values: Any) -> None:
         row = {column: values.get(column) for column in TABLES[table].columns}
@@ -233,3 +234,28 @@ class Furnisher:
         for row in self.tables["charges"]:
             if row["status"] == "succeeded" and self.chance(0.1):
                 row["amount_refunded"] = self.rng.choice((0, row["amount"]))
+
+    def _credit_notes(self) -> None:
+        """Credit notes as large as a lost dispute, or just not, beside refunds that want one too."""
+        intents = {row["charge_id"]: row["payment_intent_id"] for row in self.tables["stripe_charges"]}
+        for dispute in self.tables["stripe_disputes"]:
+            if dispute["status"] != "lost" or self.chance(0.5):
+                continue
+            charge_id = dispute["charge_id"]
+            for payment in self.tables["stripe_invoice_payments"]:
+                ways = (payment["charge_id"], payment["payment_intent_id"])
+                if charge_id not in ways and (intents.get(charge_id) or "none") not in ways:
+                    continue
+                amount = max(0, dispute["amount"] + self.rng.choice((-1, 0, 0, 1)))
+                self.put(
+                    "stripe_credit_notes",
+                    credit_note_id=self.new_id("cn"),
+                    invoice_id=payment["invoice_id"],
+                    status="issued",
+                    amount=amount,
+                    post_payment_amount=amount,
+                    pre_payment_amount=0,
+                    currency=dispute["currency"],
+                    created_at=self.as_of - timedelta(hours=1),
+                    livemode=self.world.policy.livemode,
+                )
