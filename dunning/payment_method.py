@@ -95,20 +95,23 @@ def _with_effective(invoices: pl.LazyFrame, facts: Snapshot) -> pl.LazyFrame:
 def _mandates(facts: Snapshot) -> pl.LazyFrame:
     """payment_method_id, has_mandate, is_mandate_active, accepted_at (the earliest of the active ones).
 
-    Which mandates a payment method has is what subs_mandate knows; whether they are active is what Stripe says.
+    Which mandates a payment method has is what subs_mandate knows; whether they are active is what Stripe says, and for
+    a payment method of type bacs_debit what its network says too.
     """
-    by_network = (pl.col("payment_method_type") != "bacs_debit").fill_null(value=True) | pl.col("network_status").is_in(
+    by_network = (pl.col("method_type") != "bacs_debit").fill_null(value=True) | pl.col("network_status").is_in(
         ["accepted", "pending"]
     ).fill_null(value=False)
     is_active = ((pl.col("status") == "active") & by_network).fill_null(value=False)
     in_stripe = facts["stripe_mandates"].select(
-        "payment_method_type", "network_status", "status", "accepted_at", stripe_mandate_id="mandate_id"
+        "network_status", "status", "accepted_at", stripe_mandate_id="mandate_id"
     )
+    types = facts["stripe_payment_methods"].select("payment_method_id", method_type="type")
     return (
         facts["subs_mandate"]
         .select("stripe_mandate_id", payment_method_id="stripe_payment_method_id")
         .drop_nulls("payment_method_id")
         .join(in_stripe, on="stripe_mandate_id", how="left", validate="m:1")
+        .join(types, on="payment_method_id", how="left", validate="m:1")
         .group_by("payment_method_id")
         .agg(
             has_mandate=pl.lit(value=True),

@@ -6,6 +6,7 @@ the first account on which they part, with every row that is about it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -42,6 +43,13 @@ def test_engine_and_model_agree_under_a_ladder_given_as_data(seed: int) -> None:
     world = make_world(seed, 150, ladder=random_ladder(seed))
 
     assert first_difference(world) is None
+
+
+def test_engine_and_model_agree_when_mandates_do_not_say_their_type() -> None:
+    world = make_world(3000, 400)
+    mandates = world.snapshot["stripe_mandates"].with_columns(payment_method_type=pl.lit(None, pl.String()))
+
+    assert first_difference(replace(world, snapshot={**world.snapshot, "stripe_mandates": mandates})) is None
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
