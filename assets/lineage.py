@@ -1,7 +1,8 @@
 """Lineage: which columns of which stores each column of an answer comes from.
 
-Kept as data beside the assets, in groups named for the rule of DUNNING.md that reads them, so that Dagster can draw a
-line from a suspended account back to the columns that suspended it. A test holds it to the schemas.
+Kept as data beside the assets, in groups named for the rule of DUNNING.md that reads them, so that one can go from a
+suspended account back to the columns that suspended it. Dagster keeps it as column lineage, which the pages of its open
+edition do not draw; so each column says it in its description too. A test holds it to the schemas.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
+import polars as pl
 
 from assets.stores import table_key
 from dunning.schemas import DESIRED, FINDINGS, TABLES
@@ -123,6 +125,28 @@ FINDINGS_FROM: Final[Mapping[str, tuple[Columns, ...]]] = {
 def column_lineage(sources: Mapping[str, tuple[Columns, ...]]) -> dg.TableColumnLineage:
     """The same for Dagster: column → the columns of the stores' assets that it comes from."""
     return dg.TableColumnLineage({column: _dependencies(groups) for column, groups in sources.items() if groups})
+
+
+def table_schema(columns: Mapping[str, pl.DataType], sources: Mapping[str, tuple[Columns, ...]]) -> dg.TableSchema:
+    """The columns of an answer, each with its type and with where it comes from, which is said at length once."""
+    first: dict[str, str] = {}
+    said = []
+    for name, dtype in columns.items():
+        groups = sources.get(name)
+        origin = None if groups is None else told(groups)
+        same_as = first.setdefault(origin, name) if origin and groups else name
+        said.append(dg.TableColumn(name, str(dtype.base_type()), origin if same_as == name else f"As `{same_as}`."))
+    return dg.TableSchema(said)
+
+
+def told(groups: tuple[Columns, ...]) -> str:
+    """Where a column comes from, in Markdown: a line per table, which leads to its asset."""
+    if not groups:
+        return "From the policy alone."
+    columns: dict[str, list[str]] = {}
+    for dependency in _dependencies(groups):
+        columns.setdefault(dependency.asset_key.to_user_string(), []).append(dependency.column_name)
+    return "\n".join(f"- [{asset}](/assets/{asset}): {', '.join(columns[asset])}" for asset in sorted(columns))
 
 
 def _dependencies(groups: tuple[Columns, ...]) -> list[dg.TableColumnDep]:

@@ -6,7 +6,7 @@ as the checks that judge them. Every run is added to the history in schema trueu
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
@@ -14,7 +14,8 @@ import polars as pl
 
 from assets.confirming import Confirmed
 from assets.gathering import Look
-from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage
+from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage, table_schema
+from assets.report import Report, report_of_run, span
 from assets.run import AuditTerms, run_of
 from dunning.drift import by_code, disagreeing_accounts, store_matrix
 from dunning.policy import load_policy
@@ -25,7 +26,6 @@ from stores.runs import Run, write_json
 from stores.settings import Settings
 
 KEPT: Final = "kept"
-DAY, WEEK, MONTH = timedelta(days=1), timedelta(days=7), timedelta(days=30)
 SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
 
 
@@ -69,10 +69,11 @@ def verdicts(
     run.write("implied", implied_by)
     run.write("findings", findings)
     write_json(run.folder / "manifest.json", manifest | counts(desired, findings))
+    report = report_of_run(settings, run, desired.height, findings, store_matrix(implied_by))
     yield dg.MaterializeResult(asset_key="desired_dunning_state", metadata=_told_of_desired(desired))
-    yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(implied_by))
+    yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(implied_by, report))
     yield dg.MaterializeResult(
-        asset_key="disagreements", metadata=_told_of_findings(findings, desired.height, run.as_of)
+        asset_key="disagreements", metadata=_told_of_findings(findings, report, desired.height, run.as_of)
     )
 
 
@@ -139,54 +140,49 @@ def _told_of_desired(desired: pl.DataFrame) -> Mapping[str, Any]:
     return {
         "dagster/row_count": desired.height,
         "indeterminate": desired.filter(pl.col("quality") == "indeterminate").height,
-        "dagster/column_schema": _schema_of(DESIRED),
+        "dagster/column_schema": table_schema(DESIRED, DESIRED_FROM),
         "dagster/column_lineage": column_lineage(DESIRED_FROM),
         **{f"state/{state}": accounts for state, accounts in by_state.iter_rows()},
     }
 
 
-def _told_of_implied(implied_by: pl.DataFrame) -> Mapping[str, Any]:
-    matrix = store_matrix(implied_by)
+def _told_of_implied(implied_by: pl.DataFrame, report: Report) -> Mapping[str, Any]:
+    from assets.pictures import in_markdown, pictures_of_stores
+
+    matrix = report.matrix
     return {
         "dagster/row_count": implied_by.height,
+        "pictures": dg.MetadataValue.md(in_markdown(pictures_of_stores(matrix))),
         "matrix": dg.MetadataValue.md(_square(matrix)),
         **{f"differ/{a}/{b}": accounts for a, b, accounts in matrix.iter_rows() if STORES.index(a) <= STORES.index(b)},
     }
 
 
-def _told_of_findings(findings: pl.DataFrame, accounts: int, as_of: datetime) -> Mapping[str, Any]:
-    """Numbers that Dagster plots over time, in all and per code; whose they are and how old, as tables."""
+def _told_of_findings(findings: pl.DataFrame, report: Report, accounts: int, as_of: datetime) -> Mapping[str, Any]:
+    """Numbers that Dagster plots over time, in all and per code; the report's pictures; owners and ages as tables."""
+    from assets.pictures import in_markdown, pictures_of_findings
+
     disagreeing = disagreeing_accounts(findings)
     return {
         "dagster/row_count": findings.height,
+        "pictures": dg.MetadataValue.md(in_markdown(pictures_of_findings(report))),
         "accounts_disagreeing": disagreeing,
         "share_disagreeing": disagreeing / accounts if accounts else 0.0,
         "settling": findings.filter("is_settling").height,
         "suppressed": findings.filter("is_suppressed").height,
         **{name: dg.MetadataValue.md(table) for name, table in tables_of_findings(findings, as_of).items()},
-        "dagster/column_schema": _schema_of(FINDINGS),
+        "dagster/column_schema": table_schema(FINDINGS, FINDINGS_FROM),
         "dagster/column_lineage": column_lineage(FINDINGS_FROM),
         **{f"code/{row['code']}": row["accounts"] for row in by_code(findings).iter_rows(named=True)},
     }
-
-
-def _schema_of(columns: Mapping[str, pl.DataType]) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in columns.items()])
 
 
 def tables_of_findings(findings: pl.DataFrame, as_of: datetime) -> dict[str, str]:
     """Whose the findings are, and since when they have been seen, by severity: name → Markdown."""
     return {
         "owners": _crossed(findings, "owner", pl.col("owner")),
-        "ages": _crossed(findings, "first seen", _age(as_of)),
+        "ages": _crossed(findings, "first seen", span((pl.lit(as_of) - pl.col("first_seen_at")).dt.total_days())),
     }
-
-
-def _age(as_of: datetime) -> pl.Expr:
-    """How long ago an audit first saw a finding, in words that sort by length."""
-    age = pl.lit(as_of) - pl.col("first_seen_at")
-    words = pl.when(age > MONTH).then(pl.lit("4. over 30 days ago")).when(age > WEEK).then(pl.lit("3. over a week ago"))
-    return words.when(age > DAY).then(pl.lit("2. over a day ago")).otherwise(pl.lit("1. within a day"))
 
 
 def _crossed(findings: pl.DataFrame, title: str, by: pl.Expr) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from pipelines.report import Report
+from assets.report import Report
 from pipelines.screen import SEVERITY_STYLE, matrix_table, plain_table
 
 RUNS_SHOWN = 12
@@ -32,9 +32,8 @@ def show_report(out: Console, report: Report, path: Path | None = None) -> None:
 def latest_table(report: Report) -> object:
     """The latest run by code, with how long the oldest of its findings has been open."""
     oldest = report.ages.group_by("code").agg(pl.col("age_days").max())
-    latest = report.by_code.filter(pl.col("number") == report.by_code["number"].max())
     table = plain_table("\nThe latest run", ("code", "severity", "owner"), ("accounts", "findings", "oldest, days"))
-    for row in latest.join(oldest, on="code", how="left").iter_rows(named=True):
+    for row in report.latest.join(oldest, on="code", how="left").iter_rows(named=True):
         style = SEVERITY_STYLE.get(row["severity"], "dim")
         age = "" if row["age_days"] is None else str(row["age_days"])
         counts = (f"{row['accounts']:,}", f"{row['findings']:,}", age)
