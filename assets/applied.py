@@ -90,7 +90,9 @@ def regather(settings: Settings, plan: Plan) -> Regather:
             seen = gather_look(settings, Scope.of_accounts(accounts), Path(folder))
             _refuse_broken(seen, settings)
             judgement = judge(sweep_snapshot(seen.snapshot(), policy, as_of), seen, policy, as_of, patient)
-            return changes(judgement.findings, judgement.judged, policy, as_of).select(list(CHANGES))
+            judged = judgement.judged
+            found = changes(judgement.findings, judged.desired.lazy(), judged.facts, policy, as_of)
+            return found.select(list(CHANGES))
 
     return look
 

@@ -13,7 +13,9 @@ from typing import Self
 
 import polars as pl
 
-from assets.judging import Judgement, kept, read_snapshot
+from assets.gathering import Look
+from assets.judging import Kept
+from assets.parts import kept
 from dunning.corrections import changes
 from dunning.drift import confirm
 from dunning.policy import Policy
@@ -25,17 +27,16 @@ from stores.settings import Settings
 class Confirmed:
     """Two looks at one scope, and what they say together."""
 
-    first: Judgement
-    second: Judgement | None  # none: nothing seemed to disagree, so nothing was looked at again
+    first: Kept
+    second: Kept | None  # none: nothing seemed to disagree, so nothing was looked at again
     is_reported: pl.Expr  # over account_id: whether the run's scope holds the account
     read_again: pl.Expr  # over account_id and object_id: whether the second look covered the row
 
     @classmethod
     def of(cls, run: Run, settings: Settings) -> Self:
         """What both looks of a run left in its folder."""
-        first = kept(run.first / "judged", read_snapshot(run.folder / "facts"), run.as_of)
-        second_facts = run.second / "facts"
-        second = kept(run.second / "judged", read_snapshot(second_facts), run.as_of) if second_facts.exists() else None
+        first = kept(Look.at(run.first))
+        second = kept(Look.at(run.second)) if run.second.exists() else None
         is_reported = run.scope.reports_on(pl.col("account_id"), settings.bucket_count)
         again = read_json(run.folder / "second_look.json")
         if again["is_whole_scope"]:
@@ -46,11 +47,11 @@ class Confirmed:
         return cls(first, second, is_reported, read_again)
 
     @property
-    def desired(self) -> pl.DataFrame:
-        return self._latest(*(look.judged.desired for look in self._looks))
+    def desired(self) -> pl.LazyFrame:
+        return self._latest(*(look.desired for look in self._looks))
 
     @property
-    def implied(self) -> pl.DataFrame:
+    def implied(self) -> pl.LazyFrame:
         return self._latest(*(look.implied for look in self._looks))
 
     @property
@@ -68,23 +69,28 @@ class Confirmed:
     def changes(self, findings: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:
         """What is to change about these findings; each side's rows come from the look that saw them last."""
         if self.second is None:
-            return changes(findings, self.first.judged, policy, as_of)
+            return self._changes(self.first, findings, policy, as_of)
         return pl.concat(
             [
-                changes(findings.filter(self.read_again), self.second.judged, policy, as_of),
-                changes(findings.filter(~self.read_again), self.first.judged, policy, as_of),
+                self._changes(self.second, findings.filter(self.read_again), policy, as_of),
+                self._changes(self.first, findings.filter(~self.read_again), policy, as_of),
             ]
         )
 
+    @staticmethod
+    def _changes(look: Kept, findings: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:
+        return changes(findings, look.desired, look.facts, policy, as_of)
+
     @property
-    def _looks(self) -> list[Judgement]:
+    def _looks(self) -> list[Kept]:
         return [look for look in (self.first, self.second) if look is not None]
 
-    def _latest(self, first: pl.DataFrame, again: pl.DataFrame | None = None) -> pl.DataFrame:
-        """One row per account of the scope, from the look that saw it last."""
+    def _latest(self, first: pl.LazyFrame, again: pl.LazyFrame | None = None) -> pl.LazyFrame:
+        """One row per account of the scope, from the look that saw it last; in order, if the first look was whole."""
         first = first.filter(self.is_reported)
         if again is None:
             return first
         about_accounts = pl.lit(None, dtype=pl.String()).alias("object_id")
         again = again.filter(self.is_reported).with_columns(about_accounts).filter(self.read_again).drop("object_id")
-        return pl.concat([first.join(again, on="account_id", how="anti"), again]).sort("account_id")
+        latest = pl.concat([first.join(again, on="account_id", how="anti", maintain_order="left"), again])
+        return latest.sort("account_id") if self.first.parts == 1 else latest

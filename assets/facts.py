@@ -8,14 +8,10 @@ import dagster as dg
 import polars as pl
 
 from assets.gathering import Look
-from assets.judging import sweep_snapshot, write_snapshot
-from assets.progress import working_on
+from assets.parts import keep_in_lake, parts_of, sweep_parts
 from assets.run import AuditTerms, run_of
 from assets.stores import table_key
-from dunning.policy import load_policy
 from dunning.schemas import TABLES
-from stores.lake import Lake
-from stores.runs import Run
 from stores.settings import Settings
 
 
@@ -26,18 +22,10 @@ def facts(
     """What the six stores said, fit for the rules; the rows that are not, each with the rule it breaks."""
     run = run_of(context, settings, terms)
     look = Look.at(run.first)
-    keep_in_lake(settings, run, look)
-    swept = sweep_snapshot(look.snapshot(), load_policy(settings.policy), run.as_of)
-    write_snapshot(run.folder / "facts", swept.frames)
-    run.write("faults", swept.faults)
-    return dg.MaterializeResult(metadata=counts(swept.faults))
-
-
-def keep_in_lake(settings: Settings, run: Run, look: Look) -> None:
-    """Keep what a fleet or buckets of it said; a snapshot with a broken store in it would be a false past."""
-    if run.scope.accounts is None and not look.faults():
-        with working_on("keep in the lake"):
-            Lake.of(settings).commit(run.run_id, look.snapshot(), look.observed_at(), run.scope, settings.bucket_count)
+    keep_in_lake(look, run.scope, settings, run.run_id)
+    faults = sweep_parts(parts_of(look, run.scope, settings, run.run_id), settings, run.as_of)
+    run.write("faults", faults)
+    return dg.MaterializeResult(metadata=counts(faults))
 
 
 def counts(faults: pl.DataFrame) -> dict[str, int]:

@@ -8,23 +8,21 @@ Here the frames of one look are swept, handed to the engine, and searched for di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol, Self
 
 import polars as pl
 
-from dunning.as_of import known_at
 from dunning.contract import Swept, sweep
+from dunning.corrections import CORRECTED_FROM, rows_behind
 from dunning.drift import find, implied
 from dunning.engine import Judged, compute
 from dunning.policy import Policy
 from dunning.schemas import TABLES, Snapshot
 from stores.runs import write_frame
 from stores.settings import Settings
-
-KEPT: Final = tuple(field.name for field in fields(Judged) if field.name != "facts")
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,46 @@ def judge(swept: Swept, seen: Seen, policy: Policy, as_of: datetime, settings: S
     return Judgement(judged, findings, implied(judged))
 
 
-def keep(folder: Path, judgement: Judgement) -> None:
-    """Keep a judgement: one Parquet file per frame, but for the facts, which are kept already."""
-    for name in KEPT:
-        write_frame(folder / f"{name}.parquet", getattr(judgement.judged, name))
-    write_frame(folder / "findings.parquet", judgement.findings)
-    write_frame(folder / "implied.parquet", judgement.implied)
+@dataclass(frozen=True)
+class Kept:
+    """A judgement as it was left in a folder, part by part: what has a row for every account is only scanned."""
+
+    desired: pl.LazyFrame
+    implied: pl.LazyFrame
+    findings: pl.DataFrame
+    facts: Snapshot  # the stores' rows behind the findings that are ours to correct
+    parts: int = 1
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        return cls(
+            parts=len(_files(folder, "desired")),
+            desired=_scan(folder, "desired"),
+            implied=_scan(folder, "implied"),
+            findings=_scan(folder, "findings").collect(),
+            facts={name: _scan(folder, name) for name in CORRECTED_FROM},
+        )
 
 
-def kept(folder: Path, facts: Snapshot, as_of: datetime) -> Judgement:
-    """The judgement that was kept, over the swept facts it was made from."""
-    frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in (*KEPT, "findings", "implied")}
-    findings, implied_by = frames.pop("findings"), frames.pop("implied")
-    return Judgement(Judged(**frames, facts=known_at(facts, as_of)), findings, implied_by)
+def keep(folder: Path, part: str, judgement: Judgement, is_home: pl.Expr) -> None:
+    """Keep of a part's judgement what is said of its own accounts: a folder per frame, a Parquet file per part."""
+    findings = judgement.findings.filter(is_home)
+    frames = {
+        "desired": judgement.judged.desired.filter(is_home),
+        "implied": judgement.implied.filter(is_home),
+        "findings": findings,
+        **rows_behind(findings, judgement.judged.facts),
+    }
+    for name, frame in frames.items():
+        write_frame(folder / name / f"{part}.parquet", frame)
+
+
+def _scan(folder: Path, name: str) -> pl.LazyFrame:
+    return pl.scan_parquet(_files(folder, name))
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return sorted((folder / name).glob("*.parquet"))
 
 
 def write_snapshot(folder: Path, snapshot: Mapping[str, pl.LazyFrame]) -> None:
@@ -90,3 +115,8 @@ def write_snapshot(folder: Path, snapshot: Mapping[str, pl.LazyFrame]) -> None:
 def read_snapshot(folder: Path) -> dict[str, pl.LazyFrame]:
     """Frames of the stores as they were kept."""
     return {name: pl.scan_parquet(folder / f"{name}.parquet") for name in TABLES}
+
+
+def height(frame: pl.LazyFrame) -> int:
+    """How many rows a scanned frame has."""
+    return int(frame.select(pl.len()).collect(engine="streaming").item())

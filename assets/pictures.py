@@ -187,7 +187,7 @@ def _rows(name: str, order: Any) -> Any:  # noqa: ANN401
 def _instants(runs: pl.DataFrame) -> Any:  # noqa: ANN401
     """An axis of instants; of one run, that instant and no other."""
     if runs.height > 1:
-        return alt.Axis(format=BY_MINUTE, labelOverlap=True)
+        return alt.Axis(format=BY_MINUTE, labelOverlap=True, labelSeparation=16)
     at = runs["as_of"][0]
     only = alt.DateTime(year=at.year, month=at.month, date=at.day, hours=at.hour, minutes=at.minute, utc=True)
     return alt.Axis(format=BY_MINUTE, values=[only])

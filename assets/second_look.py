@@ -12,9 +12,9 @@ import dagster as dg
 import polars as pl
 
 from assets.gathering import Look, gather_look
-from assets.judging import Judgement, judge, keep, kept, read_snapshot, sweep_snapshot, write_snapshot
+from assets.judging import Kept, height
+from assets.parts import judge_parts, keep_in_lake, kept, parts_of, sweep_parts
 from assets.run import AuditTerms, run_of
-from dunning.policy import load_policy
 from stores.runs import Run, write_json
 from stores.scope import Scope
 from stores.settings import Settings
@@ -29,8 +29,8 @@ def second_look(
 ) -> dg.MaterializeResult[None]:
     """The disagreeing accounts, read and judged a second time."""
     run = run_of(context, settings, terms)
-    first = kept(run.first / "judged", read_snapshot(run.folder / "facts"), run.as_of)
-    scope = scope_to_confirm(first, run.scope)
+    first = kept(Look.at(run.first))
+    scope = scope_to_confirm(first, run.scope, settings.accounts_at_once)
     second = None if scope is None else look_again(settings, run, scope)
     remember_scope(run, scope)
     return dg.MaterializeResult(
@@ -42,16 +42,15 @@ def second_look(
     )
 
 
-def look_again(settings: Settings, run: Run, scope: Scope) -> Judgement:
+def look_again(settings: Settings, run: Run, scope: Scope) -> Kept:
     """Gather the scope once more, and keep its facts and their judgement beside the first."""
     known_rows = Look.at(run.first).reads["stripe"].rows if run.scope.is_fleet else None
     look = gather_look(settings, scope, run.second, known_rows)
-    policy = load_policy(settings.policy)
-    swept = sweep_snapshot(look.snapshot(), policy, run.as_of)
-    write_snapshot(run.second / "facts", swept.frames)
-    judgement = judge(swept, look, policy, run.as_of, settings)
-    keep(run.second / "judged", judgement)
-    return judgement
+    lake_run = f"{run.run_id}-again"
+    keep_in_lake(look, scope, settings, lake_run)
+    parts = parts_of(look, scope, settings, lake_run)
+    sweep_parts(parts, settings, run.as_of)
+    return judge_parts(parts, settings, run.as_of)
 
 
 def remember_scope(run: Run, scope: Scope | None) -> None:
@@ -64,8 +63,11 @@ def remember_scope(run: Run, scope: Scope | None) -> None:
     write_json(run.folder / "second_look.json", again)
 
 
-def scope_to_confirm(first: Judgement, scope: Scope) -> Scope | None:
-    """Whose findings are to be looked at again; none if there is no finding that could be."""
+def scope_to_confirm(first: Kept, scope: Scope, accounts_max: int) -> Scope | None:
+    """Whose findings are to be looked at again; none if there is no finding that could be.
+
+    The whole scope again if that is less work, or if it is more accounts than are judged at once.
+    """
     findings = first.findings.filter(~pl.col("is_suppressed"))
     accounts = frozenset(findings["account_id"].drop_nulls())
     customers = frozenset(
@@ -73,6 +75,7 @@ def scope_to_confirm(first: Judgement, scope: Scope) -> Scope | None:
     )
     if not accounts and not customers:
         return None
-    if len(accounts) > SHARE_MAX * first.judged.desired.height and scope.accounts is None:
+    is_most = len(accounts) > min(SHARE_MAX * height(first.desired), accounts_max)
+    if is_most and scope.accounts is None:
         return scope
     return Scope(accounts=accounts, customers=customers)

@@ -14,6 +14,7 @@ import polars as pl
 
 from assets.confirming import Confirmed
 from assets.gathering import Look
+from assets.judging import height
 from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage, table_schema
 from assets.report import Report, report_of_run, span
 from assets.run import AuditTerms, run_of
@@ -62,39 +63,41 @@ def verdicts(
     run = run_of(context, settings, terms)
     confirmed = Confirmed.of(run, settings)
     look = Look.at(run.first)
-    desired, implied_by = confirmed.desired, confirmed.implied
+    run.sink("desired", confirmed.desired)
+    run.sink("implied", confirmed.implied)
+    desired, implied_by = run.scan("desired"), run.scan("implied")
+    accounts = height(desired)
     manifest = manifest_of(run, look, settings)
     findings, manifest["history"] = remember(settings, run, look, desired, confirmed.findings)
-    run.write("desired", desired)
-    run.write("implied", implied_by)
     run.write("findings", findings)
-    write_json(run.folder / "manifest.json", manifest | counts(desired, findings))
-    report = report_of_run(settings, run, desired.height, findings, store_matrix(implied_by))
+    write_json(run.folder / "manifest.json", manifest | counts(accounts, findings))
+    report = report_of_run(settings, run, accounts, findings, store_matrix(implied_by))
     yield dg.MaterializeResult(asset_key="desired_dunning_state", metadata=_told_of_desired(desired))
-    yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(implied_by, report))
+    yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(accounts, report))
     yield dg.MaterializeResult(
-        asset_key="disagreements", metadata=_told_of_findings(findings, report, desired.height, run.as_of)
+        asset_key="disagreements", metadata=_told_of_findings(findings, report, accounts, run.as_of)
     )
 
 
 def remember(
-    settings: Settings, run: Run, look: Look, desired: pl.DataFrame, findings: pl.DataFrame
+    settings: Settings, run: Run, look: Look, desired: pl.LazyFrame, findings: pl.DataFrame
 ) -> tuple[pl.DataFrame, str]:
     """Add the run to the history; the findings with since when and how often, and whether that could be done.
 
     A database in which nobody has made schema trueup yet can still be audited: then every finding is as if seen first.
     """
-    unsure = desired.filter(pl.col("quality") == "indeterminate")["account_id"].to_list()
+    broken = tuple(look.broken(settings.max_age_hours))
+    unsure = [] if broken else _unsure(desired).collect()["account_id"].to_list()  # with a broken store, nothing heals
     audited = AuditedRun(
         run_id=run.run_id,
         as_of=run.as_of,
         policy_version=load_policy(settings.policy).version,
         scope=run.scope,
-        accounts=desired.height,
+        accounts=height(desired),
         counts=look.row_counts(),
         checks=look.whole_checks(settings.max_age_hours),
         unsure=unsure,
-        broken_stores=tuple(look.broken(settings.max_age_hours)),
+        broken_stores=broken,
     )
     try:
         return record_run(settings, audited, findings).findings, KEPT
@@ -125,33 +128,37 @@ def manifest_of(run: Run, look: Look, settings: Settings) -> dict[str, Any]:
     }
 
 
-def counts(desired: pl.DataFrame, findings: pl.DataFrame) -> dict[str, Any]:
+def counts(accounts: int, findings: pl.DataFrame) -> dict[str, Any]:
     """The numbers of a run, for its manifest."""
     return {
-        "accounts": desired.height,
+        "accounts": accounts,
         "accounts_disagreeing": disagreeing_accounts(findings),
         "findings": findings.height,
         "by_code": {row["code"]: row["accounts"] for row in by_code(findings).iter_rows(named=True)},
     }
 
 
-def _told_of_desired(desired: pl.DataFrame) -> Mapping[str, Any]:
-    by_state = desired.group_by("state").len().sort("state")
+def _told_of_desired(desired: pl.LazyFrame) -> Mapping[str, Any]:
+    by_state = desired.group_by("state").len().sort("state").collect(engine="streaming")
     return {
-        "dagster/row_count": desired.height,
-        "indeterminate": desired.filter(pl.col("quality") == "indeterminate").height,
+        "dagster/row_count": height(desired),
+        "indeterminate": height(_unsure(desired)),
         "dagster/column_schema": table_schema(DESIRED, DESIRED_FROM),
         "dagster/column_lineage": column_lineage(DESIRED_FROM),
         **{f"state/{state}": accounts for state, accounts in by_state.iter_rows()},
     }
 
 
-def _told_of_implied(implied_by: pl.DataFrame, report: Report) -> Mapping[str, Any]:
+def _unsure(desired: pl.LazyFrame) -> pl.LazyFrame:
+    return desired.filter(pl.col("quality") == "indeterminate").select("account_id")
+
+
+def _told_of_implied(accounts: int, report: Report) -> Mapping[str, Any]:
     from assets.pictures import in_markdown, pictures_of_stores
 
     matrix = report.matrix
     return {
-        "dagster/row_count": implied_by.height,
+        "dagster/row_count": accounts,
         "pictures": dg.MetadataValue.md(in_markdown(pictures_of_stores(matrix))),
         "matrix": dg.MetadataValue.md(_square(matrix)),
         **{f"differ/{a}/{b}": accounts for a, b, accounts in matrix.iter_rows() if STORES.index(a) <= STORES.index(b)},

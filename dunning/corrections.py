@@ -19,8 +19,8 @@ import polars as pl
 from dunning.schemas import CHANGES, INSTANT
 
 if TYPE_CHECKING:
-    from dunning.engine import Judged
     from dunning.policy import Policy
+    from dunning.schemas import Snapshot
 
 DUNNING_CODES: Final = (
     "DUN_COUNTER_MISMATCH",
@@ -58,25 +58,47 @@ WITH_NETWORK_STATUS: Final = "bacs_debit"  # the only mandates for which Stripe 
 OUR_NAME: Final = "A3"  # what subs_account.updated_by says of a flag that the recompute wrote
 
 
-def changes(findings: pl.DataFrame, judged: Judged, policy: Policy, as_of: datetime) -> pl.DataFrame:
+CORRECTED_FROM: Final = ("subs_account", "subs_dunning", "subs_mandate", "subs_stuck_events", "stripe_mandates")
+"""Tables whose rows a correction is made from."""
+
+
+def changes(
+    findings: pl.DataFrame, desired: pl.LazyFrame, facts: Snapshot, policy: Policy, as_of: datetime
+) -> pl.DataFrame:
     """The columns to change, as schemas.CHANGES, sorted by account, table, key and column.
 
     Args:
         findings: confirmed findings (schemas.FINDINGS); settling and suppressed ones are left alone here.
-        judged: what the engine says, and the facts it was said of.
+        desired: what the engine says of the accounts (schemas.DESIRED), and perhaps of others.
+        facts: the rows that it was said of; of `CORRECTED_FROM`, and perhaps more.
         policy: the policy of that run; its version is written into the dunning rows.
         as_of: the instant of that run; it is what `computed_at` and `resolved_at` will say, so that equal inputs give
             equal changes.
     """
-    actionable = _actionable(findings, judged.desired)
+    answers = desired.join(findings.lazy().select("account_id"), on="account_id", how="semi").collect()
+    actionable = _actionable(findings, answers)
+    stored = rows_behind(actionable, facts)
     parts = [
-        _dunning_rows(actionable, judged, policy, as_of),
-        _bad_debt_flags(actionable, judged),
-        _mandates(actionable, judged),
-        _moot_events(actionable, judged, as_of),
+        _dunning_rows(actionable, answers, stored["subs_dunning"], policy, as_of),
+        _bad_debt_flags(actionable, answers, stored["subs_account"]),
+        _mandates(actionable, stored["subs_mandate"], stored["stripe_mandates"]),
+        _moot_events(actionable, stored["subs_stuck_events"], as_of),
     ]
     cells = pl.concat(parts).sort("account_id", "table", "key", "column", nulls_last=True)
     return cells.with_columns(change_id=pl.Series(_change_ids(cells), dtype=pl.String())).select(list(CHANGES))
+
+
+def rows_behind(findings: pl.DataFrame, facts: Snapshot) -> dict[str, pl.DataFrame]:
+    """Of each table of `CORRECTED_FROM`, the rows that the corrections of these findings are made from."""
+    whose = findings.lazy().select("account_id").drop_nulls().unique()
+    of_accounts = ("subs_account", "subs_dunning", "subs_mandate")
+    stored = {name: facts[name].join(whose, on="account_id", how="semi").collect() for name in of_accounts}
+    events = findings.lazy().filter(pl.col("code").is_in(EVENT_CODES)).select(event_id="object_id")
+    mandates = stored["subs_mandate"].lazy().select(mandate_id="stripe_mandate_id")
+    return stored | {
+        "subs_stuck_events": facts["subs_stuck_events"].join(events, on="event_id", how="semi").collect(),
+        "stripe_mandates": facts["stripe_mandates"].join(mandates, on="mandate_id", how="semi").collect(),
+    }
 
 
 def change_id(table: str, key: str, column: str, before: str, after: str, row_version: int | None) -> str:
@@ -101,11 +123,13 @@ def _actionable(findings: pl.DataFrame, desired: pl.DataFrame) -> pl.DataFrame:
     ).join(unsure, on="account_id", how="anti")
 
 
-def _dunning_rows(found: pl.DataFrame, judged: Judged, policy: Policy, as_of: datetime) -> pl.DataFrame:
+def _dunning_rows(
+    found: pl.DataFrame, answers: pl.DataFrame, stored: pl.DataFrame, policy: Policy, as_of: datetime
+) -> pl.DataFrame:
     """The stored dunning row, made to say what the engine says; inserted where there is none."""
     why = _by(found, DUNNING_CODES, "account_id")
     reasons = pl.col("reasons").list.join(",")
-    desired = judged.desired.join(why, on="account_id", how="inner", validate="1:1").with_columns(
+    desired = answers.join(why, on="account_id", how="inner", validate="1:1").with_columns(
         state=pl.col("state").cast(pl.String()),
         reason=reasons,
         policy_version=pl.lit(policy.version),
@@ -115,16 +139,15 @@ def _dunning_rows(found: pl.DataFrame, judged: Judged, policy: Policy, as_of: da
             pl.col("state").cast(pl.String()), reasons.replace("", None), separator=": ", ignore_nulls=True
         ),
     )
-    stored = _rows(judged, "subs_dunning", desired.select("account_id"))
     rows = desired.join(stored, on="account_id", how="left", suffix="_before", validate="1:1")
     return _cells(rows, "subs_dunning", "subs_dunning", [Cell(c, f"{c}_before", c) for c in CARRIED])
 
 
-def _bad_debt_flags(found: pl.DataFrame, judged: Judged) -> pl.DataFrame:
+def _bad_debt_flags(found: pl.DataFrame, answers: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """The bad-debt flag. An account without a row has no FLAG_ finding, so nothing is ever inserted."""
     why = _by(found, FLAG_CODES, "account_id")
     reasons = pl.col("reasons").list.join(",")
-    desired = judged.desired.join(why, on="account_id", how="inner", validate="1:1").select(
+    desired = answers.join(why, on="account_id", how="inner", validate="1:1").select(
         "account_id",
         "codes",
         "event_ids",
@@ -135,19 +158,16 @@ def _bad_debt_flags(found: pl.DataFrame, judged: Judged) -> pl.DataFrame:
             pl.col("state").cast(pl.String()), reasons.replace("", None), separator=": ", ignore_nulls=True
         ),
     )
-    rows = desired.join(_rows(judged, "subs_account", desired.select("account_id")), on="account_id", validate="1:1")
+    rows = desired.join(stored, on="account_id", validate="1:1")
     return _cells(rows, "subs_account", "subs_account", [Cell("bad_debt", "bad_debt", "bad_debt_after")])
 
 
-def _mandates(found: pl.DataFrame, judged: Judged) -> pl.DataFrame:
+def _mandates(found: pl.DataFrame, ours: pl.DataFrame, stripe: pl.DataFrame) -> pl.DataFrame:
     """Our copy of a mandate takes Stripe's word for it. A finding names the mandate by Stripe's id."""
     why = _by(found, MANDATE_CODES, "account_id", "object_id").with_columns(why=pl.lit("stripe_mandate"))
-    stripe = judged.facts["stripe_mandates"].collect()
     tells_network_status = pl.col("payment_method_type") == WITH_NETWORK_STATUS
     rows = (
-        judged.facts["subs_mandate"]
-        .collect()
-        .join(
+        ours.join(
             why,
             left_on=["account_id", "stripe_mandate_id"],
             right_on=["account_id", "object_id"],
@@ -164,19 +184,14 @@ def _mandates(found: pl.DataFrame, judged: Judged) -> pl.DataFrame:
     return _cells(rows, "subs_dunning", "subs_mandate", cells)
 
 
-def _moot_events(found: pl.DataFrame, judged: Judged, as_of: datetime) -> pl.DataFrame:
+def _moot_events(found: pl.DataFrame, stored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     """An event whose account needs nothing any more is resolved."""
     why = _by(found, EVENT_CODES, "object_id").with_columns(why=pl.lit("recompute_agrees"))
-    rows = (
-        judged.facts["subs_stuck_events"]
-        .collect()
-        .join(why, left_on="event_id", right_on="object_id", how="inner", validate="1:1")
-        .with_columns(
-            key=pl.col("event_id"),
-            event_ids=pl.concat_list("event_ids", "event_id").list.unique().list.sort(),
-            status_after=pl.lit("resolved"),
-            resolved_at_after=_instant(as_of),
-        )
+    rows = stored.join(why, left_on="event_id", right_on="object_id", how="inner", validate="1:1").with_columns(
+        key=pl.col("event_id"),
+        event_ids=pl.concat_list("event_ids", "event_id").list.unique().list.sort(),
+        status_after=pl.lit("resolved"),
+        resolved_at_after=_instant(as_of),
     )
     return _cells(rows, "subs_dunning", "subs_stuck_events", [Cell("status", "status", "status_after")])
 
@@ -243,10 +258,6 @@ def _by(found: pl.DataFrame, codes: tuple[str, ...], *key: str) -> pl.DataFrame:
             event_ids=pl.col("event_ids").explode().drop_nulls().unique().sort(),
         )
     )
-
-
-def _rows(judged: Judged, table: str, keys: pl.DataFrame) -> pl.DataFrame:
-    return judged.facts[table].join(keys.lazy(), on="account_id", how="semi").collect()
 
 
 def _instant(at: datetime) -> pl.Expr:

@@ -23,6 +23,7 @@ from dunning.cycles import judged_on, with_eligibility
 from dunning.fingerprint import input_hashes
 from dunning.invoices import invoices
 from dunning.ladder import asked_by_ladder, tags_of, with_ladder_rungs
+from dunning.money import with_charge
 from dunning.payment_method import with_instrument
 from dunning.payments import internal_attempts, internal_charges, stripe_attempts, stripe_links
 from dunning.policy import Policy
@@ -351,9 +352,10 @@ def _view_states(state_of: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
 
 
 def _later_refunds(snapshot: Snapshot, as_of: datetime) -> pl.LazyFrame:
+    refunds = snapshot["stripe_refunds"].filter(pl.col("status") == "succeeded", pl.col("created_at") > as_of)
     return (
-        snapshot["stripe_refunds"]
-        .filter(pl.col("status") == "succeeded", pl.col("created_at") > as_of, pl.col("charge_id").is_not_null())
+        with_charge(refunds, snapshot["stripe_charges"])
+        .filter(pl.col("charge_id").is_not_null())
         .group_by("charge_id")
         .agg(pl.col("amount").sum())
     )

@@ -133,7 +133,7 @@ def told(
         invoices=invoices_told(judgement, payer_of(judgement, account_id), policy),
         account_rules=_account_told(judgement, account_id, policy),
         findings=findings.to_dicts(),
-        changes=changes(findings, judged, policy, as_of).to_dicts(),
+        changes=changes(findings, judged.desired.lazy(), judged.facts, policy, as_of).to_dicts(),
         history=history,
         notes=notes,
     )

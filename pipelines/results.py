@@ -37,12 +37,23 @@ class Result:
         return pl.read_parquet(self.folder / "findings.parquet")
 
     @cached_property
-    def desired(self) -> pl.DataFrame:
-        return pl.read_parquet(self.folder / "desired.parquet")
+    def states(self) -> dict[str, int]:
+        """State → accounts of which it is desired."""
+        return dict(self._answers.group_by("state").agg(pl.col("accounts").sum()).sort("state").iter_rows())
+
+    @property
+    def accounts(self) -> int:
+        return sum(self.states.values())
 
     @cached_property
-    def implied(self) -> pl.DataFrame:
-        return pl.read_parquet(self.folder / "implied.parquet")
+    def indeterminate(self) -> int:
+        """How many accounts we cannot tell of."""
+        return int(self._answers.filter(pl.col("quality") == "indeterminate")["accounts"].sum())
+
+    @cached_property
+    def _answers(self) -> pl.DataFrame:
+        answers = pl.scan_parquet(self.folder / "desired.parquet").group_by("state", "quality").agg(accounts=pl.len())
+        return answers.collect(engine="streaming")
 
     @cached_property
     def changes(self) -> pl.DataFrame:
@@ -73,7 +84,7 @@ class Result:
 
     @cached_property
     def matrix(self) -> pl.DataFrame:
-        return store_matrix(self.implied)
+        return store_matrix(pl.scan_parquet(self.folder / "implied.parquet"))
 
     @property
     def plan_id(self) -> str | None:
@@ -88,12 +99,12 @@ class Result:
             "as_of": self.manifest["as_of"],
             "scope": self.manifest["scope"],
             "policy_version": self.manifest["policy_version"],
-            "accounts": self.desired.height,
+            "accounts": self.accounts,
             "accounts_disagreeing": self.disagreeing,
-            "indeterminate": self.desired.filter(pl.col("quality") == "indeterminate").height,
+            "indeterminate": self.indeterminate,
             "findings": self.findings.height,
             "by_code": self.by_code.to_dicts(),
-            "states": dict(self.desired.group_by("state").len().sort("state").iter_rows()),
+            "states": self.states,
             "changes": self.changes.height,
             "stores": self.manifest["stores"],
             "matrix": self.matrix.to_dicts(),

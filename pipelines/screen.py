@@ -37,9 +37,9 @@ def show_audit(out: Console, result: Result, folder: Path | None = None) -> None
 
 def headline(result: Result) -> str:
     """The number that counts, in one line."""
-    disagreeing, accounts = result.disagreeing, result.desired.height
+    disagreeing, accounts = result.disagreeing, result.accounts
     colour = "bold red" if disagreeing else "bold green"
-    unsure = result.desired.filter(pl.col("quality") == "indeterminate").height
+    unsure = result.indeterminate
     told = f"[{colour}]{disagreeing:,} of {accounts:,} accounts disagree[/] as of {result.manifest['as_of'][:19]}Z"
     return told + (f"; of {unsure:,} we cannot tell." if unsure else ".")
 

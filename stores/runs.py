@@ -42,6 +42,12 @@ class Run:
     def write(self, name: str, frame: pl.DataFrame) -> Path:
         return write_frame(self.folder / f"{name}.parquet", frame)
 
+    def sink(self, name: str, frame: pl.LazyFrame) -> Path:
+        return sink_frame(self.folder / f"{name}.parquet", frame)
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        return pl.scan_parquet(self.folder / f"{name}.parquet")
+
     def read(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.folder / f"{name}.parquet")
 
@@ -59,6 +65,14 @@ def write_frame(path: Path, frame: pl.DataFrame) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     frame.write_parquet(unfinished)
+    return unfinished.replace(path)
+
+
+def sink_frame(path: Path, frame: pl.LazyFrame) -> Path:
+    """Write a Parquet file of a frame that is never in memory as a whole; it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    frame.sink_parquet(unfinished)
     return unfinished.replace(path)
 
 

@@ -61,11 +61,17 @@ def confirm(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
 
     Findings that a look at accounts cannot see again are kept from the first: stores that were not read as they
     should be, and events and bad rows of no account. A stuck event is the same finding whichever of its two codes it
-    has. Roots are told anew, since a root may not have been confirmed.
+    has. Roots are told anew, since a root may not have been confirmed; the provider events behind a finding are those
+    of both looks, since a look at accounts reads few of them.
     """
     unseen = first.filter(pl.col("account_id").is_null(), pl.col("code") != "MAP_ORPHAN_CUSTOMER")
     seen = first.join(unseen, on=_IDENTITY, how="anti", nulls_equal=True)
-    confirmed = _same(second).join(_same(seen), on=_SAME, how="semi", nulls_equal=True)
+    known = _same(seen).select(*_SAME, known_ids=_ids("event_ids")).unique(_SAME)
+    confirmed = (
+        _same(second)
+        .join(known, on=_SAME, how="inner", nulls_equal=True)
+        .with_columns(event_ids=pl.concat_list(_ids("event_ids"), "known_ids").list.unique().list.sort())
+    )
     repeated = unseen.join(confirmed, on=_IDENTITY, how="anti", nulls_equal=True)
     rows = told_apart(pl.concat([confirmed.select(list(FINDINGS)), repeated.select(list(FINDINGS))]))
     severity = {"EVT_STUCK": CODES["EVT_STUCK"].severity, "EVT_STUCK_MOOT": CODES["EVT_STUCK_MOOT"].severity}
@@ -78,6 +84,10 @@ def confirm(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
 
 _IDENTITY: Final = ["account_id", "code", "object_id"]
 _SAME: Final = ["account_id", "same_code", "object_id"]
+
+
+def _ids(column: str) -> pl.Expr:
+    return pl.col(column).fill_null([])
 
 
 def _same(findings: pl.DataFrame) -> pl.DataFrame:

@@ -69,13 +69,13 @@ def implied(judged: Judged) -> pl.DataFrame:
     return _named(told).sort("account_id").collect()
 
 
-def store_matrix(implications: pl.DataFrame) -> pl.DataFrame:
+def store_matrix(implications: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """How many accounts each pair of stores disagrees about: the columns of `MATRIX`, a row for each ordered pair."""
-    allowed = implications.select(**_allowed())
+    allowed = implications.lazy().select(**_allowed())
     counts = allowed.select(
         _contradicts(a, b if a != b else f"{b}_copy").sum().alias(f"{a}/{b}") for a in STORES for b in STORES
     )
-    pairs = counts.unpivot(variable_name="pair", value_name="accounts").with_columns(
+    pairs = counts.collect(engine="streaming").unpivot(variable_name="pair", value_name="accounts").with_columns(
         pl.col("pair").str.split_exact("/", 1).struct.rename_fields(["store_a", "store_b"]).struct.unnest()
     )
     return pairs.select(pl.col(name).cast(dtype) for name, dtype in MATRIX.items())

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import polars as pl
 import pytest
 
 from assets.confirming import Confirmed
-from assets.judging import Judgement
+from assets.judging import Kept
 from dunning.drift.implied import IMPLIED
-from dunning.engine import Judged
 from dunning.schemas import DESIRED, FINDINGS
 
 ALL = pl.lit(True)
 
 
-def judgement(states: dict[str, str], found: list[tuple[str | None, str, str | None]]) -> Judgement:
+def judgement(states: dict[str, str], found: list[tuple[str | None, str, str | None]]) -> Kept:
     """A look at accounts with these states, with these findings (account, code, object)."""
     desired = pl.DataFrame({"account_id": list(states), "state": list(states.values())})
     missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in DESIRED.items() if name not in desired.columns]
@@ -25,17 +22,14 @@ def judgement(states: dict[str, str], found: list[tuple[str | None, str, str | N
         | {"is_suppressed": False, "is_root": True}
         for account, code, object_id in found
     ]
-    empty = {field.name: pl.DataFrame() for field in fields(Judged)}
-    judged = Judged(**{**empty, "desired": desired.with_columns(missing).select(list(DESIRED)), "facts": {}})  # type: ignore[arg-type]
     implied = pl.DataFrame({"account_id": list(states)}).with_columns(
         pl.lit(None, dtype=dtype).alias(name) for name, dtype in IMPLIED.items() if name != "account_id"
     )
-    return Judgement(judged, pl.DataFrame(rows, schema=FINDINGS), implied)
+    answers = desired.with_columns(missing).select(list(DESIRED))
+    return Kept(answers.lazy(), implied.lazy(), pl.DataFrame(rows, schema=FINDINGS), facts={})
 
 
-def of(
-    first: Judgement, second: Judgement | None, accounts: list[str], customers: list[str] | None = None
-) -> Confirmed:
+def of(first: Kept, second: Kept | None, accounts: list[str], customers: list[str] | None = None) -> Confirmed:
     read_again = pl.col("account_id").is_in(accounts).fill_null(False) | (
         pl.col("account_id").is_null() & pl.col("object_id").is_in(customers or [])
     ).fill_null(False)
@@ -52,7 +46,7 @@ def test_a_disagreement_that_is_gone_at_the_second_look_was_none() -> None:
     confirmed = of(first, second, ["a", "b"])
 
     assert codes(confirmed) == [("b", "DUN_NOT_STARTED")]
-    assert confirmed.desired["state"].to_list() == ["good_standing", "grace"]
+    assert confirmed.desired.collect()["state"].to_list() == ["good_standing", "grace"]
 
 
 def test_what_only_the_second_look_sees_is_not_confirmed_yet() -> None:
@@ -66,7 +60,7 @@ def test_accounts_that_were_not_looked_at_again_keep_their_first_answer() -> Non
     first = judgement({"a": "grace", "z": "retrying"}, [("a", "DUN_NOT_STARTED", None)])
     second = judgement({"a": "grace", "z": "suspended"}, [("a", "DUN_NOT_STARTED", None)])
 
-    assert of(first, second, ["a"]).desired["state"].to_list() == ["grace", "retrying"]
+    assert of(first, second, ["a"]).desired.collect()["state"].to_list() == ["grace", "retrying"]
 
 
 def test_a_parent_that_came_along_is_not_reported() -> None:
@@ -76,7 +70,7 @@ def test_a_parent_that_came_along_is_not_reported() -> None:
     )
     confirmed = of(first, second, ["child"])
 
-    assert confirmed.desired["account_id"].to_list() == ["child"]
+    assert confirmed.desired.collect()["account_id"].to_list() == ["child"]
     assert codes(confirmed) == [("child", "DUN_NOT_STARTED")]
 
 

@@ -17,7 +17,9 @@ from tests.dunning.drift.world import NOW, World, make_world
 
 def corrections(world: World, findings: pl.DataFrame | None = None) -> pl.DataFrame:
     judged, _ = world.judged()
-    return changes(world.findings() if findings is None else findings, judged, world.policy, NOW)
+    return changes(
+        world.findings() if findings is None else findings, judged.desired.lazy(), judged.facts, world.policy, NOW
+    )
 
 
 def told(found: pl.DataFrame) -> dict[str, tuple[Any, Any]]:
@@ -190,8 +192,8 @@ def test_equal_inputs_give_equal_changes_whatever_their_order() -> None:
     judged, _ = world.judged()
     findings = world.findings()
 
-    once = changes(findings, judged, world.policy, NOW)
-    again = changes(findings.reverse().rechunk(), judged, world.policy, NOW)
+    once = changes(findings, judged.desired.lazy(), judged.facts, world.policy, NOW)
+    again = changes(findings.reverse().rechunk(), judged.desired.lazy(), judged.facts, world.policy, NOW)
 
     assert once.equals(again)
 
@@ -233,8 +235,8 @@ def test_the_instant_is_told_only_in_what_is_written_along() -> None:
     world = store(make_world(), "paid", "retrying")
     judged, _ = world.judged()
 
-    first = changes(world.findings(), judged, world.policy, NOW)
-    later = changes(world.findings(), judged, world.policy, NOW + timedelta(minutes=1))
+    first = changes(world.findings(), judged.desired.lazy(), judged.facts, world.policy, NOW)
+    later = changes(world.findings(), judged.desired.lazy(), judged.facts, world.policy, NOW + timedelta(minutes=1))
 
     assert first.filter(pl.col("column") != "computed_at").equals(later.filter(pl.col("column") != "computed_at"))
     assert not first.equals(later)

@@ -95,11 +95,7 @@ def refund_unrecorded(audit: Audit) -> Iterator[Finding]:
         if charge_id not in audit.facts.charges:
             continue
         at_stripe = sum(row["amount"] for row in refunds_of(audit, charge_id) if row["created_at"] <= audit.as_of)
-        later = sum(
-            row["amount"]
-            for row in audit.facts.all_refunds_of_charge[charge_id]
-            if row["status"] == "succeeded" and row["created_at"] > audit.as_of
-        )
+        later = sum(row["amount"] for row in refunds_of(audit, charge_id) if row["created_at"] > audit.as_of)
         for row in rows:
             if max(0, row["amount_refunded"] - later) != at_stripe:
                 yield Finding(row["account_id"], "REFUND_UNRECORDED", charge_id, "S1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import polars as pl
+
 from dunning.drift import by_code, confirm, disagreeing_accounts
 from tests.dunning.drift.test_dunning_state import store
 from tests.dunning.drift.world import READ_AT, World, days_ago, make_world
@@ -102,3 +104,14 @@ def test_the_second_look_tells_the_values() -> None:
     confirmed = confirm(first.findings(), second.findings())
 
     assert confirmed["observed"].to_list() == ['{"subs_dunning":{"state":"grace"}}']
+
+
+def test_a_finding_keeps_the_events_that_only_one_of_the_looks_read() -> None:
+    first, second = (spoilt().findings().filter(code="DUN_STUCK_AFTER_PAYMENT") for _ in range(2))
+    ids = [
+        pl.Series("event_ids", [told], dtype=pl.List(pl.String)) for told in (["evt_2", "evt_1"], ["evt_3", "evt_1"])
+    ]
+
+    confirmed = confirm(first.with_columns(ids[0]), second.with_columns(ids[1]))
+
+    assert confirmed["event_ids"].to_list() == [["evt_1", "evt_2", "evt_3"]]

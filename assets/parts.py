@@ -1,0 +1,117 @@
+"""Parts: a look is judged whole if it is small, and bucket by bucket if it is not, so that memory does not grow.
+
+The lake keeps every row in each bucket that needs it, so a bucket can be judged by itself and gives its own accounts
+the results that the whole fleet would. Parts are swept and judged one after the other; each leaves files of its own,
+and what follows scans them. How a part is judged is the same for both, and is in `judging.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from assets.gathering import Look
+from assets.judging import Kept, judge, keep, read_snapshot, sweep_snapshot, write_snapshot
+from assets.progress import working_on
+from dunning.contract import Swept
+from dunning.policy import load_policy
+from dunning.schemas import Snapshot
+from stores.lake import Lake
+from stores.runs import read_frame, write_frame
+from stores.scope import Scope
+from stores.settings import Settings
+
+_FACTS: Final = "facts"
+_FAULTS: Final = "faults.parquet"
+_JUDGED: Final = "judged"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the accounts of a look, with every row that they need: a bucket of it, or all that was read."""
+
+    look: Look
+    scope: Scope
+    bucket_count: int
+    lake: Lake
+    lake_run: str  # the name under which the lake has the look, if it has it
+
+    @property
+    def name(self) -> str:
+        return "whole" if self._bucket is None else f"bucket_{self._bucket}"
+
+    @property
+    def facts(self) -> Path:
+        """The folder of its swept facts."""
+        return self.look.folder / _FACTS / self.name
+
+    @property
+    def is_home(self) -> pl.Expr:
+        """Over account_id: whether the account is the part's own, and not one that its accounts lean on."""
+        return self.scope.reports_on(pl.col("account_id"), self.bucket_count)
+
+    def rows(self) -> Snapshot:
+        """What the stores said of its accounts."""
+        if self._bucket is None:
+            return self.look.snapshot()
+        rows = self.lake.open(self.lake_run, (self._bucket,))
+        return {name: frame.collect(engine="streaming").lazy() for name, frame in rows.items()}
+
+    @property
+    def _bucket(self) -> int | None:
+        return None if self.scope.buckets is None else self.scope.buckets[0]
+
+
+def parts_of(look: Look, scope: Scope, settings: Settings, lake_run: str) -> list[Part]:
+    """The parts of a look at a scope: the buckets of one that is too large to be judged at once, if the lake has it."""
+    lake = Lake.of(settings)
+    scopes = [Scope.fleet()]
+    if is_for_the_lake(look, scope) and look.reads["cf_prod"].rows["accounts"] > settings.accounts_at_once:
+        scopes = [Scope.of_buckets((bucket,)) for bucket in lake.run(lake_run).buckets]
+    return [Part(look, part, settings.bucket_count, lake, lake_run) for part in scopes]
+
+
+def is_for_the_lake(look: Look, scope: Scope) -> bool:
+    """A list of accounts is no part of the fleet's history, and a broken snapshot would be a false past."""
+    return scope.accounts is None and not look.faults()
+
+
+def keep_in_lake(look: Look, scope: Scope, settings: Settings, lake_run: str) -> None:
+    """Keep what a fleet or buckets of it said, so that a past day can be looked at again."""
+    if is_for_the_lake(look, scope):
+        with working_on("keep in the lake"):
+            Lake.of(settings).commit(lake_run, look.snapshot(), look.observed_at(), scope, settings.bucket_count)
+
+
+def sweep_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> pl.DataFrame:
+    """Sweep every part and keep its facts; the faults of all parts, each once."""
+    policy = load_policy(settings.policy)
+    faults = []
+    for part in parts:
+        with working_on(f"sweep {part.name}"):
+            swept = sweep_snapshot(part.rows(), policy, as_of)
+            write_snapshot(part.facts, swept.frames)
+            write_frame(part.facts / _FAULTS, swept.faults)
+            faults.append(swept.faults.filter(part.is_home))
+    return pl.concat(faults)
+
+
+def judge_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> Kept:
+    """Judge every part on the facts that were kept, and keep what comes of it."""
+    policy = load_policy(settings.policy)
+    for part in parts:
+        with working_on(f"judge {part.name}"):
+            swept = Swept(read_snapshot(part.facts), read_frame(part.facts / _FAULTS))
+            judgement = judge(swept, part.look, policy, as_of, settings)
+            keep(part.look.folder / _JUDGED, part.name, judgement, part.is_home)
+    return kept(parts[0].look)
+
+
+def kept(look: Look) -> Kept:
+    """What came of a look whose parts were judged."""
+    return Kept.at(look.folder / _JUDGED)
