@@ -75,8 +75,12 @@ def store_matrix(implications: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     counts = allowed.select(
         _contradicts(a, b if a != b else f"{b}_copy").sum().alias(f"{a}/{b}") for a in STORES for b in STORES
     )
-    pairs = counts.collect(engine="streaming").unpivot(variable_name="pair", value_name="accounts").with_columns(
-        pl.col("pair").str.split_exact("/", 1).struct.rename_fields(["store_a", "store_b"]).struct.unnest()
+    pairs = (
+        counts.collect(engine="streaming")
+        .unpivot(variable_name="pair", value_name="accounts")
+        .with_columns(
+            pl.col("pair").str.split_exact("/", 1).struct.rename_fields(["store_a", "store_b"]).struct.unnest()
+        )
     )
     return pairs.select(pl.col(name).cast(dtype) for name, dtype in MATRIX.items())
 
