@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import altair as alt
@@ -26,7 +27,7 @@ FEW_TO_MANY: Final = ["#ffffff", "#fde0d2", "#fcaf94", "#fb7050", "#d42a20", "#8
 DARK: Final = 0.66  # where on that scale black figures can no longer be read
 WIDE: Final = 640
 ROW: Final = 18  # pixels
-BY_MINUTE: Final = "%d %b %H:%M"
+BY_MINUTE, BY_SECOND = "%d %b %H:%M", "%d %b %H:%M:%S"
 FONT: Final = "Arial, sans-serif"  # of one width nearly everywhere, so that no label is cut
 
 
@@ -110,7 +111,8 @@ def _over_time(runs: pl.DataFrame) -> Any:  # noqa: ANN401 -- Altair has no type
 
 def _codes_over_time(runs: pl.DataFrame, by_code: pl.DataFrame) -> Any:  # noqa: ANN401
     """A row per code and a column per run: thirty lines in one picture would be none."""
-    shown = runs.tail(RUNS_IN_COLUMNS).select("number", run=_told_apart(runs["as_of"].tail(RUNS_IN_COLUMNS)))
+    last = runs.tail(RUNS_IN_COLUMNS)
+    shown = last.select("number", run=pl.col("as_of").dt.strftime(_words_for(last["as_of"])))
     summed = by_code.group_by("number", "as_of", "code", "category").agg(pl.col("accounts", "findings").sum())
     return _grid(
         summed.join(shown, on="number").sort("number", "code"),
@@ -185,19 +187,28 @@ def _rows(name: str, order: Any) -> Any:  # noqa: ANN401
 
 
 def _instants(runs: pl.DataFrame) -> Any:  # noqa: ANN401
-    """An axis of instants; of one run, that instant and no other."""
-    if runs.height > 1:
-        return alt.Axis(format=BY_MINUTE, labelOverlap=True, labelSeparation=16)
-    at = runs["as_of"][0]
-    only = alt.DateTime(year=at.year, month=at.month, date=at.day, hours=at.hour, minutes=at.minute, utc=True)
-    return alt.Axis(format=BY_MINUTE, values=[only])
+    """An axis of instants: those of the runs, as long as they are few."""
+    few = [_vega_instant(at) for at in runs["as_of"]] if runs.height <= RUNS_IN_COLUMNS else alt.Undefined
+    return alt.Axis(format=_words_for(runs["as_of"]), values=few, labelOverlap="greedy", labelSeparation=16)
+
+
+def _vega_instant(at: datetime) -> Any:  # noqa: ANN401
+    return alt.DateTime(
+        year=at.year,
+        month=at.month,
+        date=at.day,
+        hours=at.hour,
+        minutes=at.minute,
+        seconds=at.second,
+        milliseconds=at.microsecond // 1000,
+        utc=True,
+    )
 
 
 def _whole_numbers(**more: Any) -> Any:  # noqa: ANN401
     return alt.Axis(tickMinStep=1, format=",d", **more)
 
 
-def _told_apart(instants: pl.Series) -> pl.Series:
-    """Instants in as few words as tell them apart."""
-    by_minute = instants.dt.strftime(BY_MINUTE)
-    return by_minute if by_minute.n_unique() == len(instants) else instants.dt.strftime(BY_MINUTE + ":%S")
+def _words_for(instants: pl.Series) -> str:
+    """As few words as tell instants apart."""
+    return BY_MINUTE if instants.dt.strftime(BY_MINUTE).n_unique() == len(instants) else BY_SECOND

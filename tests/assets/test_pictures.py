@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -73,7 +74,7 @@ def test_every_picture_is_an_image_inside_the_markdown(runs: int) -> None:
     told = in_markdown(drawn)
 
     assert [picture.title for picture in drawn] == TITLES
-    assert [float(image.attrib["width"]) > 200 for image in images(told)] == [True] * 5
+    assert [float(image.attrib["width"]) > 100 for image in images(told)] == [True] * 5
 
 
 def test_a_long_history_of_every_code_stays_small_and_legible() -> None:
@@ -90,6 +91,15 @@ def test_a_last_run_without_a_finding_has_a_column_and_nobody_to_mend_it() -> No
 
     assert TITLES[2] not in [picture.title for picture in drawn]
     assert {"20 Nov 12:00", "20 Nov 13:00"} <= words_in(images(drawn[1].markdown())[0])
+
+
+def test_runs_within_a_minute_are_told_apart_by_their_seconds() -> None:
+    two = report(2)
+    instants = pl.Series("as_of", [AS_OF, AS_OF + timedelta(seconds=15)])
+    close = replace(two, runs=two.runs.with_columns(instants))
+    over_time, by_code = (words_in(images(picture.markdown())[0]) for picture in pictures_of(close)[:2])
+
+    assert {"20 Nov 12:00:00", "20 Nov 12:00:15"} <= over_time & by_code
 
 
 def test_what_has_been_open_longest_is_told_in_words() -> None:
