@@ -1,8 +1,9 @@
 """Parts: a look is judged whole if it is small, and bucket by bucket if it is not, so that memory does not grow.
 
 The lake keeps every row in each bucket that needs it, so a bucket can be judged by itself and gives its own accounts
-the results that the whole fleet would. Parts are swept and judged one after the other; each leaves files of its own,
-and what follows scans them. How a part is judged is the same for both, and is in `judging.py`.
+the results that the whole fleet would. Parts are swept and judged one after the other, or by a cluster (`cluster.py`);
+each leaves files of its own, and what follows scans them. How a part is judged is the same for both, and is in
+`judging.py`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from assets.cluster import on_each
 from assets.gathering import Look
 from assets.judging import Kept, judge, keep, read_snapshot, sweep_snapshot, write_snapshot
 from assets.progress import working_on
@@ -90,28 +93,29 @@ def keep_in_lake(look: Look, scope: Scope, settings: Settings, lake_run: str) ->
 
 def sweep_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> pl.DataFrame:
     """Sweep every part and keep its facts; the faults of all parts, each once."""
-    policy = load_policy(settings.policy)
-    faults = []
-    for part in parts:
-        with working_on(f"sweep {part.name}"):
-            swept = sweep_snapshot(part.rows(), policy, as_of)
-            write_snapshot(part.facts, swept.frames)
-            write_frame(part.facts / _FAULTS, swept.faults)
-            faults.append(swept.faults.filter(part.is_home))
-    return pl.concat(faults)
+    return pl.concat(on_each("sweep", partial(_sweep, settings=settings, as_of=as_of), parts, settings))
 
 
 def judge_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> Kept:
     """Judge every part on the facts that were kept, and keep what comes of it."""
-    policy = load_policy(settings.policy)
-    for part in parts:
-        with working_on(f"judge {part.name}"):
-            swept = Swept(read_snapshot(part.facts), read_frame(part.facts / _FAULTS))
-            judgement = judge(swept, part.look, policy, as_of, settings)
-            keep(part.look.folder / _JUDGED, part.name, judgement, part.is_home)
+    for _ in on_each("judge", partial(_judge, settings=settings, as_of=as_of), parts, settings):
+        pass
     return kept(parts[0].look)
 
 
 def kept(look: Look) -> Kept:
     """What came of a look whose parts were judged."""
     return Kept.at(look.folder / _JUDGED)
+
+
+def _sweep(part: Part, settings: Settings, as_of: datetime) -> pl.DataFrame:
+    swept = sweep_snapshot(part.rows(), load_policy(settings.policy), as_of)
+    write_snapshot(part.facts, swept.frames)
+    write_frame(part.facts / _FAULTS, swept.faults)
+    return swept.faults.filter(part.is_home)
+
+
+def _judge(part: Part, settings: Settings, as_of: datetime) -> None:
+    swept = Swept(read_snapshot(part.facts), read_frame(part.facts / _FAULTS))
+    judgement = judge(swept, part.look, load_policy(settings.policy), as_of, settings)
+    keep(part.look.folder / _JUDGED, part.name, judgement, part.is_home)

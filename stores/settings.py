@@ -65,6 +65,7 @@ class Settings(BaseSettings):
 
     bucket_count: int = Field(default=16, ge=1, le=BUCKETS_MAX)
     accounts_at_once: int = Field(default=250_000, ge=1)  # a larger fleet is judged bucket by bucket
+    dask_scheduler: str | None = None  # tcp://host:8786: whose workers judge the buckets of a large fleet
     settle_minutes: int = Field(default=5, ge=0)
     max_age_hours: float = Field(default=24.0, gt=0)  # a store read longer ago than this is stale
     disagreeing_share_max: float = Field(default=0.05, gt=0)  # above it, a check of the run fails

@@ -47,9 +47,9 @@ print(len(parts), kept.desired.collect().height, peak() - before)
 """
 
 
-def look_at(folder: Path) -> Look:
+def look_at(folder: Path, accounts: int = ACCOUNTS) -> Look:
     """A look at a generated fleet, as gathering leaves it."""
-    fleet = make_fleet(ACCOUNTS, ACCOUNTS // 70, 7, AS_OF)
+    fleet = make_fleet(accounts, accounts // 20, 7, AS_OF)
     for store in STORES:
         for name in tables_of(store):
             write_frame(folder / f"{name}.parquet", fleet.frames[name])
