@@ -5,6 +5,7 @@ at once more before anything is written; the gate and the writing itself are `st
 """
 
 import tempfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,11 +13,10 @@ import dagster as dg
 import polars as pl
 
 from assets.gathering import Look, gather_look
-from assets.judging import judge, sweep_snapshot
+from assets.judging import Basis, judge, sweep_snapshot
 from assets.progress import working_on
 from dunning.corrections import changes
 from dunning.plan import Plan
-from dunning.policy import load_policy
 from dunning.refusals import SourceNotWhole
 from dunning.schemas import CHANGES
 from stores.apply import Regather, apply_plan
@@ -81,17 +81,16 @@ def regather(settings: Settings, plan: Plan) -> Regather:
     The instant moves on by as long as the plan has waited, so that a payment since then counts. Rows that were written
     a moment ago count too: whoever wrote them, what they say now is what the plan is held against.
     """
-    policy = load_policy(settings.policy)
-    patient = settings.model_copy(update={"settle_minutes": 0})
 
     def look(accounts: frozenset[str]) -> pl.DataFrame:
         as_of = _moved_on(plan.as_of, plan.created_at, utc_now())
         with tempfile.TemporaryDirectory(prefix="trueup-") as folder:
             seen = gather_look(settings, Scope.of_accounts(accounts), Path(folder))
             _refuse_broken(seen, settings)
-            judgement = judge(sweep_snapshot(seen.snapshot(), policy, as_of), seen, policy, as_of, patient)
+            basis = replace(Basis.of(settings, as_of), settle_minutes=0)
+            judgement = judge(sweep_snapshot(seen.snapshot(), basis), seen, basis)
             judged = judgement.judged
-            found = changes(judgement.findings, judged.desired.lazy(), judged.facts, policy, as_of)
+            found = changes(judgement.findings, judged.desired.lazy(), judged.facts, basis.policy, as_of)
             return found.select(list(CHANGES))
 
     return look

@@ -19,7 +19,7 @@ from dunning.contract import Swept, sweep
 from dunning.corrections import CORRECTED_FROM, rows_behind
 from dunning.drift import find, implied
 from dunning.engine import Judged, compute
-from dunning.policy import Policy
+from dunning.policy import Policy, load_policy
 from dunning.schemas import TABLES, Snapshot
 from stores.runs import write_frame
 from stores.settings import Settings
@@ -42,23 +42,37 @@ class Seen(Protocol):
     def broken(self, age_hours_max: float, /) -> Mapping[str, str]: ...
 
 
-def sweep_snapshot(snapshot: Snapshot, policy: Policy, as_of: datetime) -> Swept:
+@dataclass(frozen=True)
+class Basis:
+    """What a look is judged by: the policy, the instant, and how fresh rows have to be. It may leave this machine."""
+
+    policy: Policy
+    as_of: datetime
+    max_age_hours: float
+    settle_minutes: int
+
+    @classmethod
+    def of(cls, settings: Settings, as_of: datetime) -> Self:
+        return cls(load_policy(settings.policy), as_of, settings.max_age_hours, settings.settle_minutes)
+
+
+def sweep_snapshot(snapshot: Snapshot, basis: Basis) -> Swept:
     """The facts that rules can use, and the faults of the others."""
-    return sweep(snapshot, as_of=as_of, livemode=policy.livemode)
+    return sweep(snapshot, as_of=basis.as_of, livemode=basis.policy.livemode)
 
 
-def judge(swept: Swept, seen: Seen, policy: Policy, as_of: datetime, settings: Settings) -> Judgement:
+def judge(swept: Swept, seen: Seen, basis: Basis) -> Judgement:
     """Compute and compare the swept facts of a look."""
-    broken = seen.broken(settings.max_age_hours)
-    judged = compute(swept.frames, policy, as_of, faults=swept.faults, broken_stores=broken)
+    broken = seen.broken(basis.max_age_hours)
+    judged = compute(swept.frames, basis.policy, basis.as_of, faults=swept.faults, broken_stores=broken)
     findings = find(
         judged,
-        policy,
-        as_of,
+        basis.policy,
+        basis.as_of,
         faults=swept.faults,
         observed_at=seen.observed_at(),
         broken=broken,
-        settle_minutes=settings.settle_minutes,
+        settle_minutes=basis.settle_minutes,
     )
     return Judgement(judged, findings, implied(judged))
 

@@ -19,10 +19,9 @@ import polars as pl
 
 from assets.cluster import on_each
 from assets.gathering import Look
-from assets.judging import Kept, judge, keep, read_snapshot, sweep_snapshot, write_snapshot
+from assets.judging import Basis, Kept, judge, keep, read_snapshot, sweep_snapshot, write_snapshot
 from assets.progress import working_on
 from dunning.contract import Swept
-from dunning.policy import load_policy
 from dunning.schemas import Snapshot
 from stores.lake import Lake
 from stores.runs import read_frame, write_frame
@@ -93,12 +92,12 @@ def keep_in_lake(look: Look, scope: Scope, settings: Settings, lake_run: str) ->
 
 def sweep_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> pl.DataFrame:
     """Sweep every part and keep its facts; the faults of all parts, each once."""
-    return pl.concat(on_each("sweep", partial(_sweep, settings=settings, as_of=as_of), parts, settings))
+    return pl.concat(on_each("sweep", partial(_sweep, basis=Basis.of(settings, as_of)), parts, settings))
 
 
 def judge_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> Kept:
     """Judge every part on the facts that were kept, and keep what comes of it."""
-    for _ in on_each("judge", partial(_judge, settings=settings, as_of=as_of), parts, settings):
+    for _ in on_each("judge", partial(_judge, basis=Basis.of(settings, as_of)), parts, settings):
         pass
     return kept(parts[0].look)
 
@@ -108,14 +107,13 @@ def kept(look: Look) -> Kept:
     return Kept.at(look.folder / _JUDGED)
 
 
-def _sweep(part: Part, settings: Settings, as_of: datetime) -> pl.DataFrame:
-    swept = sweep_snapshot(part.rows(), load_policy(settings.policy), as_of)
+def _sweep(part: Part, basis: Basis) -> pl.DataFrame:
+    swept = sweep_snapshot(part.rows(), basis)
     write_snapshot(part.facts, swept.frames)
     write_frame(part.facts / _FAULTS, swept.faults)
     return swept.faults.filter(part.is_home)
 
 
-def _judge(part: Part, settings: Settings, as_of: datetime) -> None:
+def _judge(part: Part, basis: Basis) -> None:
     swept = Swept(read_snapshot(part.facts), read_frame(part.facts / _FAULTS))
-    judgement = judge(swept, part.look, load_policy(settings.policy), as_of, settings)
-    keep(part.look.folder / _JUDGED, part.name, judgement, part.is_home)
+    keep(part.look.folder / _JUDGED, part.name, judge(swept, part.look, basis), part.is_home)

@@ -18,10 +18,10 @@ from typing import Any, Final
 import polars as pl
 
 from assets.gathering import gather_look
-from assets.judging import Judgement, Seen, judge, sweep_snapshot
+from assets.judging import Basis, Judgement, Seen, judge, sweep_snapshot
 from assets.run import parse_instant
 from dunning.corrections import changes
-from dunning.policy import Policy, load_policy
+from dunning.policy import Policy
 from dunning.schemas import TABLES, Snapshot
 from pipelines.rules_told import Rule, rules_of_account, rules_of_invoice
 from stores.errors import AccountUnknown, TrueupError
@@ -113,8 +113,9 @@ def told(
     settings: Settings, account_id: str, as_of: datetime, snapshot: Snapshot, seen: Seen, source: str
 ) -> Explanation:
     """Judge a snapshot that holds the account, and tell what came of it."""
-    policy = load_policy(settings.policy)
-    judgement = judge(sweep_snapshot(snapshot, policy, as_of), seen, policy, as_of, settings)
+    basis = Basis.of(settings, as_of)
+    policy = basis.policy
+    judgement = judge(sweep_snapshot(snapshot, basis), seen, basis)
     judged = judgement.judged
     mine = pl.col("account_id") == account_id
     answers = judged.desired.filter(mine).to_dicts()

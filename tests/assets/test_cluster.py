@@ -6,10 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 import pytest
 from distributed import LocalCluster
 from polars.testing import assert_frame_equal
+from pydantic import SecretStr
 
 from assets.cluster import on_each
 from assets.gathering import Look
@@ -62,6 +65,30 @@ def test_a_scheduler_that_does_not_answer_is_named_with_the_way_out(tmp_path: Pa
 
     with pytest.raises(TrueupError, match=r"(?s)tcp://127\.0\.0\.1:9 does not answer.*TRUEUP_DASK_SCHEDULER"):
         judged(look, nobody)
+
+
+def test_neither_an_address_nor_a_key_is_sent_to_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "very-secret"
+    settings = Settings(
+        home=tmp_path / "home",
+        cf_prod_url=f"postgresql://reader:{secret}@host/cf_prod",
+        stripe_api_key=SecretStr(secret),
+        bucket_count=2,
+        accounts_at_once=1,
+    )
+    look = look_at(tmp_path / "look", accounts=50)
+    keep_in_lake(look, Scope.fleet(), settings, "run")
+    parcels = []
+
+    def sent(_what: str, work: Any, pieces: Any, _settings: Settings) -> Iterator[Any]:
+        parcels.append(cloudpickle.dumps((work, pieces)))
+        return map(work, pieces)
+
+    monkeypatch.setattr("assets.parts.on_each", sent)
+    judged(look, settings)
+
+    assert len(parcels) == 2
+    assert not any(secret.encode() in parcel for parcel in parcels)
 
 
 def die(_piece: int) -> None:
