@@ -7,33 +7,41 @@ names, so that a run in progress, or one that was killed, is never seen. Older v
 reads. Lists of accounts are no part of the fleet's history and never come here; they stay in their run's folder.
 
 Each bucket is whole in itself: rows that several buckets need are in each of them (`routing.py`), and a reading of
-several buckets, or all, has every row once. Why Delta: docs/decisions/0001-lake-delta.md.
+several buckets, or all, has every row once. The files are made in memory that the fleet's size does not set
+(`staging.py`), and then put where Delta wants them. Why Delta: docs/decisions/0001-lake-delta.md.
 """
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
+from uuid import uuid4
 
 import orjson
 import polars as pl
+import stamina
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction
+from duckdb import OperationalError as DuckDBError
 
 from dunning.schemas import TABLES, Snapshot
 from stores.errors import StoreNotWhole, TrueupError
-from stores.routing import MASK, account_buckets, bucket_of_bit, route, spread
+from stores.routing import HOMES, MASK, bucket_of_bit
 from stores.scope import NO_BUCKET, Scope
 from stores.settings import Settings
+from stores.staging import BUCKET, Part, Staging, staged_schema
 
-HOMES: Final = "account_homes"  # every account id that a database names, in its own bucket
 _MANIFESTS: Final = "manifests"
-_BUCKET: Final = "bucket"
-_HISTORY_LOOKED_AT: Final = 50  # commits that others may have made on a table since ours
+_ATTEMPTS: Final = 50  # at one commit, when others commit to the same table
 _KEEP: Final = {  # Delta forgets its log after 30 days unless it is told not to, and with it every past day
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
@@ -99,7 +107,7 @@ class Lake:
 
         Args:
             run_id: a run is committed once; again gives what is there.
-            snapshot: every table, as gathered for the scope; scanned several times, so better files than queries.
+            snapshot: every table, as gathered for the scope; scans of Parquet files cost less than queries.
             observed_at: store → the instant its tables show.
             scope: the fleet, or buckets, which replace those that are there.
             bucket_count: 1 to `stores.scope.BUCKETS_MAX`, the same for the life of a lake.
@@ -118,12 +126,11 @@ class Lake:
         self._refuse_other_bucket_count(bucket_count)
         buckets = scope.buckets or (*range(bucket_count), NO_BUCKET)
         with _translated():
-            versions = {
-                name: self._replace(run_id, name, spread(frame, bucket_count), buckets, bucket_count)
-                for name, frame in route(snapshot, bucket_count).items()
-            }
-            homes = account_buckets(snapshot, bucket_count).lazy()
-            versions[HOMES] = self._replace(run_id, HOMES, homes, buckets, bucket_count)
+            with Staging.of(snapshot, bucket_count, self._folder) as staging:
+                versions = {
+                    name: self._replace(run_id, name, staging.parts(name, buckets), buckets, bucket_count)
+                    for name in (*TABLES, HOMES)
+                }
             run = LakeRun(run_id, now or datetime.now(UTC), bucket_count, buckets, dict(observed_at), versions)
             self._append_manifest(run)
         return run
@@ -145,7 +152,7 @@ class Lake:
         """The accounts whose home is in these buckets: account_id."""
         run = self.run(run_id)
         wanted = self._wanted(run, buckets)
-        return self._table(run, HOMES).filter(pl.col(_BUCKET).is_in(wanted)).select("account_id")
+        return self._table(run, HOMES).filter(pl.col(BUCKET).is_in(wanted)).select("account_id")
 
     def run(self, run_id: str) -> LakeRun:
         """A run's manifest.
@@ -175,27 +182,27 @@ class Lake:
                 return run
         return None
 
-    def _replace(self, run_id: str, name: str, frame: pl.LazyFrame, buckets: tuple[int, ...], bucket_count: int) -> int:
+    def _replace(self, run_id: str, name: str, parts: list[Part], buckets: tuple[int, ...], bucket_count: int) -> int:
         """Put these rows in the place of the buckets' own, in one commit; the version that it made."""
-        options: dict[str, Any] = {
-            "partition_by": [_BUCKET],
-            "commit_properties": CommitProperties(custom_metadata={"run_id": run_id}),
-        }
-        if self._delta(name) is None:
-            options["configuration"] = _KEEP
-        elif len(buckets) <= bucket_count:  # the fleet replaces whatever is there, gone buckets too
-            options["predicate"] = f"{_BUCKET} IN ({', '.join(str(bucket) for bucket in buckets)})"
-        rows = frame.filter(pl.col(_BUCKET).is_in(buckets))
         self._make_room(name)
-        rows.sink_delta(self._address(name), mode="overwrite", delta_write_options=options)
-        return self._version_of(run_id, name)
+        schema = DeltaSchema.from_arrow(staged_schema(name))
+        DeltaTable.create(self._address(name), schema, "ignore", partition_by=[BUCKET], configuration=_KEEP)
+        added: list[AddAction | RemoveAction] = [self._add(name, part) for part in parts]
+        is_fleet = len(buckets) > bucket_count  # which replaces whatever is there, gone buckets too
+        return _overwrite(self._address(name), schema, added, run_id, None if is_fleet else buckets)
 
-    def _version_of(self, run_id: str, name: str) -> int:
-        """The version that our commit made; somebody else's, on other buckets, may have come after it."""
-        for commit in DeltaTable(self._address(name)).history(_HISTORY_LOOKED_AT):
-            if commit.get("run_id") == run_id:
-                return int(commit["version"])
-        raise StoreNotWhole("lake", f"the commit of run {run_id} is not in its table's history", table=name)
+    def _add(self, name: str, part: Part) -> AddAction:
+        """Put a file into the table's folder, where Delta does not see it yet."""
+        path = f"{BUCKET}={part.bucket}/part-{uuid4()}.parquet"
+        address = f"{self._address(name)}/{path}"
+        if self._folder is None:
+            pl.scan_parquet(part.file, hive_partitioning=False).sink_parquet(address)
+            size = DeltaStorageHandler(self._address(name)).get_file_info([path])[0].size
+        else:
+            Path(address).parent.mkdir(exist_ok=True)
+            size = Path(shutil.move(part.file, address)).stat().st_size
+        stats = orjson.dumps({"numRecords": part.rows}).decode()
+        return AddAction(path, size, {BUCKET: str(part.bucket)}, int(time.time() * 1000), data_change=True, stats=stats)
 
     def _append_manifest(self, run: LakeRun) -> None:
         self._make_room(_MANIFESTS)
@@ -217,7 +224,7 @@ class Lake:
         if last is not None and last.bucket_count != bucket_count:
             raise TrueupError(
                 f"The lake was made with {last.bucket_count} buckets; the settings say {bucket_count}.",
-                "Set TRUEUP_BUCKET_COUNT back, or begin another lake with TRUEUP_LAKE.",
+                "Set TRUEUPBUCKET_COUNT back, or begin another lake with TRUEUP_LAKE.",
             )
 
     def _wanted(self, run: LakeRun, buckets: Iterable[int] | None) -> list[int]:
@@ -234,8 +241,8 @@ class Lake:
         """One table's rows in these buckets, each once: from the first of them that has it."""
         bits = sum(1 << (run.bucket_count if bucket == NO_BUCKET else bucket) for bucket in buckets)
         first = (pl.col(MASK) & bits).bitwise_trailing_zeros()
-        is_first = bucket_of_bit(first, run.bucket_count) == pl.col(_BUCKET)
-        rows = self._table(run, name).filter(pl.col(_BUCKET).is_in(buckets))
+        is_first = bucket_of_bit(first, run.bucket_count) == pl.col(BUCKET)
+        rows = self._table(run, name).filter(pl.col(BUCKET).is_in(buckets))
         return (rows if len(buckets) == 1 else rows.filter(is_first)).select(list(TABLES[name].columns))
 
     def _table(self, run: LakeRun, name: str) -> pl.LazyFrame:
@@ -254,9 +261,37 @@ class Lake:
     def _address(self, name: str) -> str:
         return f"{self.uri}/{name}"
 
+    @property
+    def _folder(self) -> Path | None:
+        """The lake's folder, if it is in one; it is there afterwards."""
+        if "://" in self.uri:
+            return None
+        Path(self.uri).mkdir(parents=True, exist_ok=True)
+        return Path(self.uri).absolute()
+
     def _make_room(self, name: str) -> None:
-        if "://" not in self.uri:
-            Path(self._address(name)).mkdir(parents=True, exist_ok=True)
+        if self._folder is not None:
+            Path(self._address(name)).mkdir(exist_ok=True)
+
+
+@stamina.retry(on=CommitFailedError, attempts=_ATTEMPTS, timeout=None, wait_initial=0.01, wait_max=1.0)
+def _overwrite(
+    address: str,
+    schema: DeltaSchema,
+    added: list[AddAction | RemoveAction],
+    run_id: str,
+    buckets: tuple[int, ...] | None,
+) -> int:
+    """One commit that has these files replace the buckets' own, or all; the version that it made.
+
+    Someone else's commit since we looked at the table makes ours fail, and we look again: else what they have just
+    added to the same buckets would stay beside ours.
+    """
+    table = DeltaTable(address)
+    of_buckets = None if buckets is None else [(BUCKET, "in", [str(bucket) for bucket in buckets])]
+    once = CommitProperties(custom_metadata={"run_id": run_id}, max_commit_retries=0)
+    table.create_write_transaction(added, "overwrite", schema, [BUCKET], of_buckets, commit_properties=once)
+    return table.version() + 1  # `table` is as it was before
 
 
 @contextmanager
@@ -264,7 +299,7 @@ def _translated() -> Iterator[None]:
     """Delta's messages may quote rows; ours do not."""
     try:
         yield
-    except (DeltaError, OSError) as error:
+    except (DeltaError, DuckDBError, OSError) as error:
         raise StoreNotWhole(
             "lake",
             f"it did not take the run ({type(error).__name__}); nothing of the run is visible",

@@ -7,19 +7,27 @@ mapping, and payments through the invoice or charge they belong to. This is `sto
 
 The buckets of a row are the bits of one integer: bit b for bucket b, and the bit after the last for bucket -1, which
 holds what belongs to no account: customers without a mapping, rows without an account. Union is a bitwise or.
+
+It is all joins and groupings over the fleet, so DuckDB does them, which puts to disk what memory does not hold
+(docs/decisions/0008-routing-in-duckdb.md). A *mask table* has one row per id: id, mask. A *route table* has one row per
+row of a table of the snapshot: `_row`, the ids by which other tables hang on it, `mask`, which they inherit, and
+`_buckets`, where the row itself is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import polars as pl
+from duckdb import DuckDBPyConnection
 
-from dunning.schemas import TABLES, Snapshot
-from stores.scope import NO_BUCKET, bucket_expr
+from dunning.schemas import TABLES
+from stores.scope import NO_BUCKET
 
 MASK: Final = "_buckets"
-_ID: Final = "_id"
+ROW: Final = "_row"  # a row's number in its table
+HOMES: Final = "account_homes"  # every account id that a database names, in its own bucket
 
 # Where an event's object may be, and under which key.
 _OBJECTS: Final = {
@@ -34,50 +42,42 @@ _OBJECTS: Final = {
     "stripe_payment_methods": "payment_method_id",
     "stripe_mandates": "mandate_id",
 }
+_DEFAULTS: Final = ("default_payment_method_id", "default_source_id")
 _NAMES_A_PAYMENT_METHOD: Final = ("stripe_customers", "stripe_subscriptions", "stripe_invoices")
 
 
-def route(snapshot: Snapshot, bucket_count: int) -> dict[str, pl.LazyFrame]:
-    """Every table with a column more, `MASK`: the buckets in which each row is needed (Int64, never 0).
+def route(db: DuckDBPyConnection, bucket_count: int) -> None:
+    """Make the table HOMES (account_id, bucket) and, for every table of the snapshot, its route table.
 
     Args:
-        snapshot: all tables of one look; scanned several times, so better files than queries.
+        db: where every table of the snapshot is a view, with a column `_row` that numbers its rows.
         bucket_count: at most `stores.scope.BUCKETS_MAX`.
     """
-    own = account_buckets(snapshot, bucket_count).with_columns(_bit(pl.col("bucket"), bucket_count).alias(MASK))
-    accounts, customers = _accounts_and_customers(snapshot, own.select(pl.col("account_id").alias(_ID), MASK).lazy())
-    customers = _with_orphans(snapshot, customers, bucket_count)
-    routed = _stripe(snapshot, accounts, customers) | _databases_of_accounts(snapshot, accounts)
-    routed |= _ledger(snapshot, accounts, routed)
-    routed["subs_customer"] = _routed(
-        snapshot["subs_customer"], {"account_id": accounts, "stripe_customer_id": customers}
-    )
-    routed["subs_mandate"] = _routed(
-        snapshot["subs_mandate"],
-        {
-            "account_id": accounts,
-            "stripe_payment_method_id": _masks(routed["stripe_payment_methods"], "payment_method_id"),
-        },
-    )
-    everywhere = (1 << (bucket_count + 1)) - 1
-    routed["products"] = snapshot["products"].with_columns(pl.lit(everywhere, pl.Int64).alias(MASK))
-    return {name: _homeless_last(name, frame, bucket_count) for name, frame in routed.items()}
+    routing = _Routing(db, bucket_count)
+    routing.accounts_and_customers()
+    routing.stripe()
+    routing.databases()
+    routing.forget_masks()
 
 
-def account_buckets(snapshot: Snapshot, bucket_count: int) -> pl.DataFrame:
-    """Every account that a database names anywhere, with its bucket: account_id, bucket (Int32)."""
-    frames = [snapshot[name] for name, table in TABLES.items() if "account_id" in table.columns]
-    parents = snapshot["accounts"].select(pl.col("parent_account_id").alias("account_id"))
-    ids = pl.concat([parents, *(frame.select("account_id") for frame in frames)]).drop_nulls().unique()
-    return ids.with_columns(bucket_expr(pl.col("account_id"), bucket_count).alias("bucket")).collect(engine="streaming")
+def route_table(name: str) -> str:
+    """The name of a table's route table."""
+    return f"{name}_routes"
 
 
-def spread(routed: pl.LazyFrame, bucket_count: int) -> pl.LazyFrame:
-    """One row for each bucket that a routed row is needed in, which a column `bucket` (Int32) names."""
-    lowest, end = pl.col(MASK).bitwise_trailing_zeros(), 64 - pl.col(MASK).bitwise_leading_zeros()
-    bits = routed.with_columns(pl.int_ranges(lowest, end).alias("bucket")).explode("bucket")  # of one bit, one
-    is_set = (pl.col(MASK) & pl.lit(2, pl.Int64).pow(pl.col("bucket"))) != 0
-    return bits.filter(is_set).with_columns(bucket_of_bit(pl.col("bucket"), bucket_count).alias("bucket"))
+def places(name: str, buckets: Collection[int], bucket_count: int) -> str:
+    """SQL: `_row`, `_buckets` and `bucket`, one row for each of these buckets that a row is needed in."""
+    bits = ", ".join(str(_bit(bucket, bucket_count)) for bucket in buckets)
+    lowest = f"bit_count({MASK} - 1)"  # of a power of two
+    each = f"unnest(list_filter(range({bucket_count + 1}), lambda bit: ({MASK} >> bit) & 1 = 1))"
+    return f"""
+        SELECT {ROW}, {MASK}, CAST(if(bit = {bucket_count}, {NO_BUCKET}, bit) AS INTEGER) AS bucket
+        FROM (
+            SELECT {ROW}, {MASK}, {lowest} AS bit FROM {route_table(name)} WHERE bit_count({MASK}) = 1
+            UNION ALL
+            SELECT {ROW}, {MASK}, {each} AS bit FROM {route_table(name)} WHERE bit_count({MASK}) > 1
+        )
+        WHERE bit IN ({bits})"""
 
 
 def bucket_of_bit(bit: pl.Expr, bucket_count: int) -> pl.Expr:
@@ -85,141 +85,182 @@ def bucket_of_bit(bit: pl.Expr, bucket_count: int) -> pl.Expr:
     return pl.when(bit == bucket_count).then(NO_BUCKET).otherwise(bit).cast(pl.Int32)
 
 
-def _bit(bucket: pl.Expr, bucket_count: int) -> pl.Expr:
-    place = pl.when(bucket == NO_BUCKET).then(bucket_count).otherwise(bucket)
-    return pl.lit(2, pl.Int64).pow(place.cast(pl.UInt32))
+def _bit(bucket: int, bucket_count: int) -> int:
+    return bucket_count if bucket == NO_BUCKET else bucket
 
 
-def _accounts_and_customers(snapshot: Snapshot, own: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Which buckets need an account's rows, and which a customer's: id, mask."""
-    with_children = _or([own, _through(snapshot["accounts"], "account_id", own, "parent_account_id")])
-    mapping = snapshot["subs_customer"]
-    mapped = _or([_through(mapping, "account_id", with_children, "stripe_customer_id")])
-    accounts = _or([with_children, _through(mapping, "stripe_customer_id", mapped, "account_id")])
-    tied = _tied(snapshot, with_children)
-    return accounts, _or([mapped, tied])
+class _Routing:
+    """The steps, each of which makes tables that later ones lean on."""
+
+    def __init__(self, db: DuckDBPyConnection, bucket_count: int) -> None:
+        self.db = db
+        self.bucket_count = bucket_count
+        self.homeless = 1 << bucket_count
+        self.mask_tables: list[str] = []
+
+    def accounts_and_customers(self) -> None:
+        """Which buckets need an account's rows, and which a customer's."""
+        self._gather("named_accounts", "account_id VARCHAR", _named())
+        self._make(HOMES, _homes(self.bucket_count))
+        self.db.execute("DROP TABLE named_accounts")
+        self._make_masks("own", f"SELECT account_id AS id, 1::BIGINT << bucket AS mask FROM {HOMES}")
+        self._make_masks("with_children", _all("own"), _through("accounts", "account_id", "own", "parent_account_id"))
+        mapped = _through("subs_customer", "account_id", "with_children", "stripe_customer_id")
+        self._make_masks("mapped", mapped)
+        sharing = _through("subs_customer", "stripe_customer_id", "mapped", "account_id")
+        self._make_masks("account_masks", _all("with_children"), sharing)
+        self._make_masks("customer_masks", _all("mapped"), *_tied(), _orphans(self.homeless))
+
+    def stripe(self) -> None:
+        """Stripe's objects, through their customers and through the payments they belong to."""
+        by_customer = {"customer_id": "customer_masks"}
+        self._route("stripe_customers", by_customer, _DEFAULTS)
+        self._route("stripe_subscriptions", by_customer, ("subscription_id", *_DEFAULTS))
+        self._route("stripe_invoices", by_customer, ("invoice_id", *_DEFAULTS))
+        by_invoice = {"invoice_id": self._masks("stripe_invoices", "invoice_id")}
+        payment_ids = ("invoice_payment_id", "payment_intent_id", "charge_id")
+        self._route("stripe_invoice_payments", by_invoice, payment_ids)
+        by_payment = {key: self._masks("stripe_invoice_payments", key) for key in payment_ids[1:]}
+        by_intent = {"payment_intent_id": by_payment["payment_intent_id"]}
+        self._route("stripe_payment_intents", by_customer | by_intent, ("payment_intent_id",))
+        by_intent = {"payment_intent_id": self._masks("stripe_payment_intents", "payment_intent_id")}
+        self._route("stripe_charges", by_customer | by_payment | by_intent, ("charge_id",))
+        by_charge = by_intent | {"charge_id": self._masks("stripe_charges", "charge_id")}
+        self._route("stripe_refunds", by_charge, ("refund_id",))
+        self._route("stripe_disputes", by_charge, ("dispute_id",))
+        self._route("stripe_credit_notes", by_customer | by_invoice, ("credit_note_id",))
+        self._instruments(by_customer)
+        self._make_masks("objects", *_of_events())
+        self._route("stripe_events", by_customer | {"object_id": "objects"})
+
+    def databases(self) -> None:
+        """The tables of PostgreSQL: by account, and by what Stripe ties them to."""
+        by_account = {"account_id": "account_masks"}
+        for name in ("accounts", "entitlements", "dunning_states", "subs_account", "subs_dunning", "subs_stuck_events"):
+            self._route(name, by_account)
+        stripe_invoices, stripe_charges = "stripe_invoices_by_invoice_id", "stripe_charges_by_charge_id"
+        self._route("invoices", by_account | {"stripe_invoice_id": stripe_invoices}, ("invoice_id",))
+        by_invoice = {"invoice_id": self._masks("invoices", "invoice_id")}
+        self._route("charges", by_account | by_invoice | {"stripe_charge_id": stripe_charges})
+        self._route("schedules", by_account | by_invoice)
+        self._route("credit_notes", by_invoice)
+        self._route("subs_customer", by_account | {"stripe_customer_id": "customer_masks"})
+        methods = "stripe_payment_methods_by_payment_method_id"
+        self._route("subs_mandate", by_account | {"stripe_payment_method_id": methods})
+        everywhere = (1 << (self.bucket_count + 1)) - 1
+        self._make(route_table("products"), f"SELECT {ROW}, {everywhere}::BIGINT AS {MASK} FROM products")
+
+    def forget_masks(self) -> None:
+        """Make room: only HOMES and the route tables are for others."""
+        for name in self.mask_tables:
+            self.db.execute(f"DROP TABLE {name}")
+
+    def _instruments(self, by_customer: dict[str, str]) -> None:
+        """Payment methods, by whoever names them, and the mandates on them."""
+        namers = [_ids(name, column) for name in _NAMES_A_PAYMENT_METHOD for column in _DEFAULTS]
+        ours = _through("subs_mandate", "account_id", "account_masks", "stripe_payment_method_id")
+        self._make_masks("named", *namers, ours)
+        self._route("stripe_payment_methods", by_customer | {"payment_method_id": "named"}, ("payment_method_id",))
+        of_ours = _through("subs_mandate", "account_id", "account_masks", "stripe_mandate_id")
+        self._make_masks("mandate_masks", of_ours)
+        by_method = {"payment_method_id": self._masks("stripe_payment_methods", "payment_method_id")}
+        self._route("stripe_mandates", {"mandate_id": "mandate_masks"} | by_method, ("mandate_id",))
+
+    def _route(self, name: str, by: dict[str, str], ids: tuple[str, ...] = ()) -> None:
+        """The table's route table: the union of the masks that its columns lead to.
+
+        A row that leads to no account, or ought to name one and does not, is reported from bucket -1.
+        """
+        joins = [f"LEFT JOIN {masks} AS {column}_ ON t.{column} = {column}_.id" for column, masks in by.items()]
+        mask = " | ".join(f"coalesce({column}_.mask, 0::BIGINT)" for column in by)
+        nobodys = "t.account_id IS NULL" if "account_id" in TABLES[name].columns else "false"
+        columns = "".join(f"{column}, " for column in ids)
+        self._make(
+            route_table(name),
+            f"""
+            SELECT {ROW}, {columns} mask, if(mask = 0 OR nobodys, mask | {self.homeless}, mask) AS {MASK}
+            FROM (
+                SELECT t.{ROW}, {"".join(f"t.{column}, " for column in ids)} {mask} AS mask, {nobodys} AS nobodys
+                FROM {name} AS t {" ".join(joins)}
+            )""",
+        )
+
+    def _masks(self, name: str, column: str) -> str:
+        """The mask table of a routed table by one of its ids; its name."""
+        made = f"{name}_by_{column}"
+        self._make_masks(made, _ids(name, column))
+        return made
+
+    def _make_masks(self, name: str, *pairs: str) -> None:
+        """A mask table: one row per id, with the union of its masks."""
+        self._gather("pairs", "id VARCHAR, mask BIGINT", pairs)
+        self._make(name, "SELECT id, bit_or(mask) AS mask FROM pairs WHERE id IS NOT NULL GROUP BY id")
+        self.db.execute("DROP TABLE pairs")
+        self.mask_tables.append(name)
+
+    def _gather(self, name: str, columns: str, queries: Sequence[str]) -> None:
+        """A table of what several queries give, asked one after the other, so that each has the memory to itself."""
+        self.db.execute(f"CREATE TABLE {name} ({columns})")
+        for query in queries:
+            self.db.execute(f"INSERT INTO {name} {query}")
+
+    def _make(self, name: str, rows: str) -> None:
+        self.db.execute(f"CREATE TABLE {name} AS {rows}")
 
 
-def _tied(snapshot: Snapshot, accounts: pl.LazyFrame) -> pl.LazyFrame:
+def _named() -> list[str]:
+    """The account ids of each table that names any."""
+    tables = [name for name, table in TABLES.items() if "account_id" in table.columns]
+    parents = "SELECT DISTINCT parent_account_id FROM accounts"
+    return [parents, *(f"SELECT DISTINCT account_id FROM {name}" for name in tables)]
+
+
+def _homes(bucket_count: int) -> str:
+    """Every account that a database names anywhere, with its bucket: `stores.scope.bucket_of`."""
+    bucket = f"('0x' || substr(md5(account_id), 1, 8))::UBIGINT % {bucket_count}"
+    return f"""
+        SELECT account_id, CAST({bucket} AS INTEGER) AS bucket
+        FROM (SELECT DISTINCT account_id FROM named_accounts WHERE account_id IS NOT NULL)"""
+
+
+def _tied() -> list[str]:
     """Customers whose invoices or charges the ledger files under these accounts: id, mask."""
     pairs = (("invoices", "stripe_invoices", "invoice_id"), ("charges", "stripe_charges", "charge_id"))
-    ties = []
-    for ledger, stripe, key in pairs:
-        objects = _through(snapshot[ledger], "account_id", accounts, f"stripe_{key}")
-        owners = snapshot[stripe].select(pl.col(key).alias(_ID), "customer_id").drop_nulls()
-        ties.append(owners.join(objects, on=_ID).select(pl.col("customer_id").alias(_ID), MASK))
-    return pl.concat(ties)
-
-
-def _with_orphans(snapshot: Snapshot, customers: pl.LazyFrame, bucket_count: int) -> pl.LazyFrame:
-    """Customers that no mapping of their own mode names belong to bucket -1 as well, whoever else needs them."""
-    mapping = snapshot["subs_customer"].select(pl.col("stripe_customer_id").alias("customer_id"), "livemode")
-    known = snapshot["stripe_customers"].select("customer_id", "livemode")
-    orphans = known.join(mapping, on=["customer_id", "livemode"], how="anti")
-    homeless = orphans.select(pl.col("customer_id").alias(_ID), pl.lit(1 << bucket_count, pl.Int64).alias(MASK))
-    return _or([customers, homeless])
-
-
-def _stripe(snapshot: Snapshot, accounts: pl.LazyFrame, customers: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
-    by_customer = {"customer_id": customers}
-    routed = {name: _routed(snapshot[name], by_customer) for name in ("stripe_customers", "stripe_subscriptions")}
-    routed["stripe_invoices"] = _routed(snapshot["stripe_invoices"], by_customer)
-    invoices = _masks(routed["stripe_invoices"], "invoice_id")
-    payments = _routed(snapshot["stripe_invoice_payments"], {"invoice_id": invoices})
-    intents = _routed(
-        snapshot["stripe_payment_intents"],
-        by_customer | {"payment_intent_id": _masks(payments, "payment_intent_id")},
-    )
-    by_intent = {"payment_intent_id": _masks(intents, "payment_intent_id")}
-    charges = _routed(
-        snapshot["stripe_charges"], by_customer | by_intent | {"charge_id": _masks(payments, "charge_id")}
-    )
-    by_charge = by_intent | {"charge_id": _masks(charges, "charge_id")}
-    routed |= {
-        "stripe_invoice_payments": payments,
-        "stripe_payment_intents": intents,
-        "stripe_charges": charges,
-        "stripe_refunds": _routed(snapshot["stripe_refunds"], by_charge),
-        "stripe_disputes": _routed(snapshot["stripe_disputes"], by_charge),
-        "stripe_credit_notes": _routed(snapshot["stripe_credit_notes"], by_customer | {"invoice_id": invoices}),
-    }
-    routed |= _instruments(snapshot, accounts, customers, routed)
-    objects = pl.concat([routed[name].select(pl.col(key).alias(_ID), MASK) for name, key in _OBJECTS.items()])
-    of_events = objects.join(snapshot["stripe_events"].select(pl.col("object_id").alias(_ID)), on=_ID, how="semi")
-    routed["stripe_events"] = _routed(snapshot["stripe_events"], by_customer | {"object_id": _or([of_events])})
-    return routed
-
-
-def _instruments(
-    snapshot: Snapshot, accounts: pl.LazyFrame, customers: pl.LazyFrame, routed: dict[str, pl.LazyFrame]
-) -> dict[str, pl.LazyFrame]:
-    """Payment methods, by whoever names them, and the mandates on them."""
-    ours = snapshot["subs_mandate"]
-    namers = [
-        routed[name].select(pl.col(column).alias(_ID), MASK)
-        for name in _NAMES_A_PAYMENT_METHOD
-        for column in ("default_payment_method_id", "default_source_id")
+    return [
+        f"""
+        SELECT theirs.customer_id AS id, m.mask
+        FROM {ledger} AS ours
+        JOIN with_children AS m ON ours.account_id = m.id
+        JOIN {stripe} AS theirs ON ours.stripe_{key} = theirs.{key}"""
+        for ledger, stripe, key in pairs
     ]
-    named = _or([*namers, _through(ours, "account_id", accounts, "stripe_payment_method_id")])
-    methods = _routed(snapshot["stripe_payment_methods"], {"customer_id": customers, "payment_method_id": named})
-    by_mandate = _or([_through(ours, "account_id", accounts, "stripe_mandate_id")])
-    mandates = _routed(
-        snapshot["stripe_mandates"],
-        {"mandate_id": by_mandate, "payment_method_id": _masks(methods, "payment_method_id")},
-    )
-    return {"stripe_payment_methods": methods, "stripe_mandates": mandates}
 
 
-def _databases_of_accounts(snapshot: Snapshot, accounts: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
-    names = ("accounts", "entitlements", "dunning_states", "subs_account", "subs_dunning", "subs_stuck_events")
-    return {name: _routed(snapshot[name], {"account_id": accounts}) for name in names}
+def _orphans(homeless: int) -> str:
+    """Customers that no mapping of their own mode names belong to bucket -1 as well, whoever else needs them."""
+    return f"""
+        SELECT customer_id AS id, {homeless}::BIGINT AS mask
+        FROM stripe_customers AS known
+        ANTI JOIN subs_customer AS mapping
+        ON known.customer_id = mapping.stripe_customer_id AND known.livemode = mapping.livemode"""
 
 
-def _ledger(snapshot: Snapshot, accounts: pl.LazyFrame, routed: dict[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
-    by_account = {"account_id": accounts}
-    stripe_invoices = _masks(routed["stripe_invoices"], "invoice_id")
-    stripe_charges = _masks(routed["stripe_charges"], "charge_id")
-    invoices = _routed(snapshot["invoices"], by_account | {"stripe_invoice_id": stripe_invoices})
-    by_invoice = {"invoice_id": _masks(invoices, "invoice_id")}
-    return {
-        "invoices": invoices,
-        "charges": _routed(snapshot["charges"], by_account | by_invoice | {"stripe_charge_id": stripe_charges}),
-        "schedules": _routed(snapshot["schedules"], by_account | by_invoice),
-        "credit_notes": _routed(snapshot["credit_notes"], by_invoice),
-    }
+def _of_events() -> list[str]:
+    """The objects that events are about: id, mask."""
+    return [
+        f"{_ids(name, key)} SEMI JOIN stripe_events ON {route_table(name)}.{key} = stripe_events.object_id"
+        for name, key in _OBJECTS.items()
+    ]
 
 
-def _routed(frame: pl.LazyFrame, by: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
-    """The frame with the union of the masks that its columns lead to; 0 where they lead nowhere."""
-    union: pl.Expr = pl.lit(0, pl.Int64)
-    for number, (column, routes) in enumerate(by.items()):
-        mask = f"{MASK}{number}"
-        frame = frame.join(routes.rename({_ID: column, MASK: mask}), on=column, how="left", validate="m:1")
-        union |= pl.col(mask).fill_null(0)
-    return frame.with_columns(union.alias(MASK)).drop(f"{MASK}{number}" for number in range(len(by)))
+def _through(table: str, via: str, masks: str, to: str) -> str:
+    """What the table's column `to` inherits from the masks of its column `via`: id, mask."""
+    return f"SELECT t.{to} AS id, m.mask FROM {table} AS t JOIN {masks} AS m ON t.{via} = m.id"
 
 
-def _through(frame: pl.LazyFrame, via: str, masks: pl.LazyFrame, to: str) -> pl.LazyFrame:
-    """What the frame's column `to` inherits from the masks of its column `via`: id, mask."""
-    pairs = frame.select(pl.col(via).alias("_via"), pl.col(to).alias(_ID)).drop_nulls()
-    return pairs.join(masks.rename({_ID: "_via"}), on="_via").select(_ID, MASK)
+def _ids(name: str, column: str) -> str:
+    return f"SELECT {route_table(name)}.{column} AS id, mask FROM {route_table(name)}"
 
 
-def _masks(frame: pl.LazyFrame, column: str) -> pl.LazyFrame:
-    """Id and mask by one column of a routed frame, one row per id."""
-    return _or([frame.select(pl.col(column).alias(_ID), MASK)])
-
-
-def _or(pairs: list[pl.LazyFrame]) -> pl.LazyFrame:
-    """One row per id, with the union of its masks; worked out now, since several tables lean on it."""
-    together = pl.concat(pairs).drop_nulls()
-    return together.group_by(_ID).agg(pl.col(MASK).bitwise_or()).collect(engine="streaming").lazy()
-
-
-def _homeless_last(name: str, frame: pl.LazyFrame, bucket_count: int) -> pl.LazyFrame:
-    """A row that leads to no account, or ought to name one and does not, is reported from bucket -1."""
-    homeless = pl.lit(1 << bucket_count, pl.Int64)
-    is_homeless = pl.col(MASK) == 0
-    if "account_id" in TABLES[name].columns:
-        is_homeless |= pl.col("account_id").is_null()
-    return frame.with_columns(pl.when(is_homeless).then(pl.col(MASK) | homeless).otherwise(MASK).alias(MASK))
+def _all(masks: str) -> str:
+    return f"SELECT id, mask FROM {masks}"

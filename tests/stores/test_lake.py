@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,22 @@ def test_a_bucket_is_replaced_and_its_neighbours_stay(lake: Lake) -> None:
     assert lake.open("monday")["accounts"].collect()["status"].to_list() == ["active", "active"]
     current = pl.read_delta(f"{lake.uri}/accounts")
     assert dict(current.select("account_id", "status").iter_rows()) == {a: "closed", b: "active"}
+
+
+def test_runs_at_one_time_each_replace_their_own_bucket(lake: Lake) -> None:
+    keep(lake, "fleet", snapshot(accounts=accounts(*(in_bucket(bucket)[0] for bucket in range(BUCKETS)))))
+
+    def replace(bucket: int) -> None:
+        rows = accounts(*in_bucket(bucket), status=f"of run {bucket}")
+        keep(lake, f"run_{bucket}", snapshot(accounts=rows), Scope.of_buckets([bucket]))
+
+    with ThreadPoolExecutor(BUCKETS) as threads:
+        list(threads.map(replace, range(BUCKETS)))
+
+    for bucket in range(BUCKETS):
+        kept = lake.open(f"run_{bucket}")["accounts"].collect()
+        assert kept["status"].to_list() == [f"of run {bucket}"]
+    assert pl.read_delta(f"{lake.uri}/accounts").height == BUCKETS
 
 
 def test_a_bucket_that_has_emptied_is_empty(lake: Lake) -> None:
