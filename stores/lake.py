@@ -32,12 +32,13 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from duckdb import OperationalError as DuckDBError
+from duckdb import OutOfMemoryException
 
 from dunning.schemas import TABLES, Snapshot
 from stores.errors import StoreNotWhole, TrueupError
 from stores.routing import HOMES, MASK, bucket_of_bit
 from stores.scope import NO_BUCKET, Scope
-from stores.settings import Settings
+from stores.settings import MEMORY_GB, Settings
 from stores.staging import BUCKET, Part, Staging, staged_schema
 
 _MANIFESTS: Final = "manifests"
@@ -85,14 +86,18 @@ class LakeRun:
 
 
 class Lake:
-    """The lake at an address: a folder, or an object store that Delta knows (`s3://…`, `gs://…`, `az://…`)."""
+    """The lake at an address: a folder, or an object store that Delta knows (`s3://…`, `gs://…`, `az://…`).
 
-    def __init__(self, uri: str | Path) -> None:
+    `memory_gb` is what a commit keeps to; what it cannot hold it puts to disk.
+    """
+
+    def __init__(self, uri: str | Path, memory_gb: float = MEMORY_GB) -> None:
         self.uri = str(uri).rstrip("/")
+        self.memory_gb = memory_gb
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.lake_uri)
+        return cls(settings.lake_uri, settings.lake_memory_gb)
 
     def commit(
         self,
@@ -126,7 +131,7 @@ class Lake:
         self._refuse_other_bucket_count(bucket_count)
         buckets = scope.buckets or (*range(bucket_count), NO_BUCKET)
         with _translated():
-            with Staging.of(snapshot, bucket_count, self._folder) as staging:
+            with Staging.of(snapshot, bucket_count, self._folder, self.memory_gb) as staging:
                 versions = {
                     name: self._replace(run_id, name, staging.parts(name, buckets), buckets, bucket_count)
                     for name in (*TABLES, HOMES)
@@ -224,7 +229,7 @@ class Lake:
         if last is not None and last.bucket_count != bucket_count:
             raise TrueupError(
                 f"The lake was made with {last.bucket_count} buckets; the settings say {bucket_count}.",
-                "Set TRUEUPBUCKET_COUNT back, or begin another lake with TRUEUP_LAKE.",
+                "Set TRUEUP_BUCKET_COUNT back, or begin another lake with TRUEUP_LAKE.",
             )
 
     def _wanted(self, run: LakeRun, buckets: Iterable[int] | None) -> list[int]:
@@ -299,6 +304,12 @@ def _translated() -> Iterator[None]:
     """Delta's messages may quote rows; ours do not."""
     try:
         yield
+    except OutOfMemoryException as error:
+        raise StoreNotWhole(
+            "lake",
+            "routing the rows did not fit the memory it was given; nothing of the run is visible",
+            "Give it more with TRUEUP_LAKE_MEMORY_GB, and run again.",
+        ) from error
     except (DeltaError, DuckDBError, OSError) as error:
         raise StoreNotWhole(
             "lake",

@@ -26,6 +26,8 @@ Database = Literal["cf_prod", "billing_prod", "subs_api"]
 DATABASES: Final[tuple[Database, ...]] = ("cf_prod", "billing_prod", "subs_api")
 NEEDS: Final = (*DATABASES, "stripe")  # what a command may need; most need all four
 
+MEMORY_GB: Final = 3.0  # ten million accounts need more than 1, and no more than this
+
 _PREFIX: Final = "TRUEUP_"
 _DRIVER: Final = "postgresql+psycopg"
 _SCHEMES: Final = ("postgresql", "postgres")
@@ -63,6 +65,7 @@ class Settings(BaseSettings):
     policy: Path | None = None  # default: the shipped one
     approvers: Path | None = None  # default: home/approvers.toml
 
+    lake_memory_gb: float = Field(default=MEMORY_GB, gt=0)  # of a commit; the rest goes to disk
     bucket_count: int = Field(default=16, ge=1, le=BUCKETS_MAX)
     accounts_at_once: int = Field(default=250_000, ge=1)  # a larger fleet is judged bucket by bucket
     dask_scheduler: str | None = None  # tcp://host:8786: whose workers judge the buckets of a large fleet

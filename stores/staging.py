@@ -1,8 +1,8 @@
 """Staging: a snapshot's rows as Parquet files by bucket, made in memory that the fleet's size does not set.
 
 DuckDB reads a snapshot's files, routes their rows (`routing.py`), and writes each table's to the buckets that need
-them, a file or more for each. It keeps to MEMORY_LIMIT and puts to disk what it cannot hold, so that what grows with
-the fleet is the folder, for as long as a commit takes. What becomes of the files is the lake's business.
+them, a file or more for each. It keeps to the memory it is given and puts to disk what it cannot hold, so that what
+grows with the fleet is the folder, for as long as a commit takes. What becomes of the files is the lake's business.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from dunning.schemas import TABLES, Snapshot
 from stores.routing import HOMES, MASK, ROW, places, route, route_table
 
 BUCKET: Final = "bucket"
-MEMORY_LIMIT: Final = "1GB"
 _THREADS_MAX: Final = 4  # each holds rows of its own; more would not fit
 _SCAN: Final = re.compile(r"Parquet SCAN \[(.+)\]")  # how Polars explains one
 _PREFIX: Final = ".staging-"
@@ -47,17 +46,18 @@ class Staging:
 
     @classmethod
     @contextmanager
-    def of(cls, snapshot: Snapshot, bucket_count: int, inside: Path | None) -> Iterator[Self]:
+    def of(cls, snapshot: Snapshot, bucket_count: int, inside: Path | None, memory_gb: float) -> Iterator[Self]:
         """Route a snapshot.
 
         Args:
             snapshot: every table; a frame that is not a scan of one Parquet file becomes one first.
             bucket_count: 1 to `stores.scope.BUCKETS_MAX`.
             inside: where to make the folder; where the system has such folders (TMPDIR) if None.
+            memory_gb: what DuckDB may hold.
         """
         with TemporaryDirectory(prefix=_PREFIX, dir=inside) as name:
             folder = Path(name)
-            with _database(folder) as db:
+            with _database(folder, memory_gb) as db:
                 for table in TABLES:
                     _view(snapshot[table], table, folder, db)
                 route(db, bucket_count)
@@ -91,9 +91,9 @@ def staged_schema(name: str) -> pl.Schema:
 
 
 @contextmanager
-def _database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _database(folder: Path, memory_gb: float) -> Iterator[duckdb.DuckDBPyConnection]:
     settings: Mapping[str, str | bool] = {
-        "memory_limit": MEMORY_LIMIT,
+        "memory_limit": f"{memory_gb}GB",
         "temp_directory": str(folder / "spilled"),
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,

@@ -20,24 +20,24 @@ from stores.staging import Part, Staging
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_OF = datetime(2026, 3, 3, 12, tzinfo=UTC)
+GIGABYTES = 0.5
 LIMIT_MB = 200
 FLEET, TIMES = 6_000, 8
 
 _MEASURE = """
-import resource, sys
+import re, sys
 from datetime import UTC, datetime
 from pathlib import Path
 import polars as pl
 from dunning.schemas import STORES, TABLES
-from stores import staging
 from stores.lake import Lake
 from stores.scope import Scope
 
-staging.MEMORY_LIMIT, folder = sys.argv[1], Path(sys.argv[2])
+gigabytes, folder = float(sys.argv[1]), Path(sys.argv[2])
 observed_at = dict.fromkeys(STORES, datetime(2026, 3, 3, tzinfo=UTC))
 snapshot = {name: pl.scan_parquet(folder / f"{name}.parquet") for name in TABLES}
-Lake(folder / "lake").commit("run", snapshot, observed_at, Scope.fleet(), 4)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+Lake(folder / "lake", gigabytes).commit("run", snapshot, observed_at, Scope.fleet(), 4)
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 
@@ -60,7 +60,7 @@ def all_buckets(count: int) -> list[int]:
 def test_every_account_is_in_the_bucket_that_its_id_says(count: int, tmp_path: Path) -> None:
     ids = [f"acct_{number}" for number in range(200)] + ["", "ü☃'\"", " "]
     frame = empty("accounts").clear(len(ids)).with_columns(pl.Series("account_id", ids))
-    with Staging.of(accounts(frame), count, tmp_path) as staging:
+    with Staging.of(accounts(frame), count, tmp_path, GIGABYTES) as staging:
         homes, placed = rows(staging.parts(HOMES, all_buckets(count))), rows(staging.parts("accounts", range(count)))
 
     assert dict(homes.iter_rows()) == {account: bucket_of(account, count) for account in ids}
@@ -71,7 +71,7 @@ def test_every_account_is_in_the_bucket_that_its_id_says(count: int, tmp_path: P
 def test_no_value_is_changed_on_its_way(tmp_path: Path) -> None:
     edges = pl.Series("created_at", [2**63 - 1, -(2**63), 0, None]).cast(INSTANT)
     frame = empty("accounts").clear(4).with_columns(edges, pl.Series("version", [2**63 - 1, -(2**63), None, 0]))
-    with Staging.of(accounts(frame), 4, tmp_path) as staging:
+    with Staging.of(accounts(frame), 4, tmp_path, GIGABYTES) as staging:
         placed = rows(staging.parts("accounts", all_buckets(4)))
 
     assert_frame_equal(placed.drop(MASK, "bucket"), frame, check_row_order=False)
@@ -83,7 +83,7 @@ def test_a_file_and_a_query_over_it_are_staged_alike(tmp_path: Path) -> None:
         frame.write_parquet(tmp_path / f"{name}.parquet")
     files = {name: pl.scan_parquet(tmp_path / f"{name}.parquet") for name in TABLES}
     halves = {name: pl.concat([scan.head(20), scan.slice(20)]) for name, scan in files.items()}
-    with Staging.of(files, 4, tmp_path) as one, Staging.of(halves, 4, tmp_path) as other:
+    with Staging.of(files, 4, tmp_path, GIGABYTES) as one, Staging.of(halves, 4, tmp_path, GIGABYTES) as other:
         for name in TABLES:
             mine, others = one.parts(name, all_buckets(4)), other.parts(name, all_buckets(4))
 
@@ -96,7 +96,7 @@ def test_a_part_of_a_scan_is_not_taken_for_the_file(tmp_path: Path) -> None:
     frame = make_fleet(50, 5, 1, AS_OF).frames["accounts"]
     frame.write_parquet(tmp_path / "accounts.parquet")
     first = pl.scan_parquet(tmp_path / "accounts.parquet", n_rows=5)
-    with Staging.of(accounts(frame) | {"accounts": first}, 4, tmp_path) as staging:
+    with Staging.of(accounts(frame) | {"accounts": first}, 4, tmp_path, GIGABYTES) as staging:
         homes = rows(staging.parts(HOMES, all_buckets(4)))
 
     assert set(frame["account_id"][:5]) <= set(homes["account_id"])
@@ -104,7 +104,7 @@ def test_a_part_of_a_scan_is_not_taken_for_the_file(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    with Staging.of(accounts(empty("accounts")), 4, tmp_path) as staging:
+    with Staging.of(accounts(empty("accounts")), 4, tmp_path, GIGABYTES) as staging:
         assert staging.parts("accounts", all_buckets(4)) == []
 
     assert list(tmp_path.iterdir()) == []
@@ -129,5 +129,5 @@ def _copy(frame: pl.DataFrame, number: int) -> pl.DataFrame:
 
 
 def _peak_mb(folder: Path) -> int:
-    command = [sys.executable, "-c", _MEASURE, f"{LIMIT_MB}MB", str(folder)]
+    command = [sys.executable, "-c", _MEASURE, str(LIMIT_MB / 1000), str(folder)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout)
