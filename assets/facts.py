@@ -22,8 +22,8 @@ def facts(
     """What the six stores said, fit for the rules; the rows that are not, each with the rule it breaks."""
     run = run_of(context, settings, terms)
     look = Look.at(run.first)
-    keep_in_lake(look, run.scope, settings, run.run_id)
-    faults = sweep_parts(parts_of(look, run.scope, settings, run.run_id), settings, run.as_of)
+    lake_run = keep_in_lake(look, run.scope, settings, run.run_id)
+    faults = sweep_parts(parts_of(look, run.scope, settings, lake_run), settings, run.as_of)
     run.write("faults", faults)
     return dg.MaterializeResult(metadata=counts(faults))
 

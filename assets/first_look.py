@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.gathering import Look
 from assets.judging import height
-from assets.parts import judge_parts, parts_of
+from assets.parts import judge_parts, keep_in_lake, parts_of
 from assets.run import AuditTerms, run_of
 from stores.settings import Settings
 
@@ -18,7 +18,8 @@ def first_look(
 ) -> dg.MaterializeResult[None]:
     """The engine's answer to the first reading of the stores, and what disagrees with it."""
     run = run_of(context, settings, terms)
-    parts = parts_of(Look.at(run.first), run.scope, settings, run.run_id)
+    look = Look.at(run.first)
+    parts = parts_of(look, run.scope, settings, keep_in_lake(look, run.scope, settings, run.run_id))
     first = judge_parts(parts, settings, run.as_of)
     return dg.MaterializeResult(
         metadata={

@@ -31,6 +31,7 @@ from stores.settings import Settings
 _FACTS: Final = "facts"
 _FAULTS: Final = "faults.parquet"
 _JUDGED: Final = "judged"
+_OWN_RUN: Final = "look"  # the one run of a look's own lake
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Part:
     scope: Scope
     bucket_count: int
     lake: Lake
-    lake_run: str  # the name under which the lake has the look, if it has it
+    lake_run: str  # under which the lake has the look, if the part is a bucket
 
     @property
     def name(self) -> str:
@@ -69,25 +70,42 @@ class Part:
         return None if self.scope.buckets is None else self.scope.buckets[0]
 
 
-def parts_of(look: Look, scope: Scope, settings: Settings, lake_run: str) -> list[Part]:
-    """The parts of a look at a scope: the buckets of one that is too large to be judged at once, if the lake has it."""
+def parts_of(look: Look, scope: Scope, settings: Settings, lake_run: str | None) -> list[Part]:
+    """The parts of a look at a scope: all of it, or of a large one its buckets.
+
+    `lake_run` is the run under which the lake has the look (`keep_in_lake`). A large look that is not in it gets a lake
+    of its own, in its folder.
+    """
     lake = Lake.of(settings)
-    scopes = [Scope.fleet()]
-    if is_for_the_lake(look, scope) and look.reads["cf_prod"].rows["accounts"] > settings.accounts_at_once:
-        scopes = [Scope.of_buckets((bucket,)) for bucket in lake.run(lake_run).buckets]
-    return [Part(look, part, settings.bucket_count, lake, lake_run) for part in scopes]
+    if _accounts(look) <= settings.accounts_at_once:
+        return [Part(look, Scope.fleet(), settings.bucket_count, lake, lake_run or "")]
+    if lake_run is None:
+        lake, lake_run = Lake(look.folder / "lake", settings.lake_memory_gb), _OWN_RUN
+        _commit(lake, lake_run, look, scope if scope.accounts is None else Scope.fleet(), settings)
+    buckets = [Scope.of_buckets((bucket,)) for bucket in lake.run(lake_run).buckets]
+    return [Part(look, bucket, settings.bucket_count, lake, lake_run) for bucket in buckets]
 
 
-def is_for_the_lake(look: Look, scope: Scope) -> bool:
-    """A list of accounts is no part of the fleet's history, and a broken snapshot would be a false past."""
-    return scope.accounts is None and not look.faults()
+def keep_in_lake(look: Look, scope: Scope, settings: Settings, run_id: str) -> str | None:
+    """Keep what a fleet or buckets of it said, so that a past day can be looked at again; the run that the lake has.
+
+    A list of accounts is no part of the fleet's history, and a snapshot with a broken store would be a false past.
+    """
+    if scope.accounts is not None or look.faults():
+        return None
+    _commit(Lake.of(settings), run_id, look, scope, settings)
+    return run_id
 
 
-def keep_in_lake(look: Look, scope: Scope, settings: Settings, lake_run: str) -> None:
-    """Keep what a fleet or buckets of it said, so that a past day can be looked at again."""
-    if is_for_the_lake(look, scope):
-        with working_on("keep in the lake"):
-            Lake.of(settings).commit(lake_run, look.snapshot(), look.observed_at(), scope, settings.bucket_count)
+def _commit(lake: Lake, run_id: str, look: Look, scope: Scope, settings: Settings) -> None:
+    with working_on("keep in the lake"):
+        lake.commit(run_id, look.snapshot(), look.observed_at(), scope, settings.bucket_count)
+
+
+def _accounts(look: Look) -> int:
+    """How many accounts a look saw, as far as can be told where a store was not read."""
+    rows = {table: count for read in look.reads.values() for table, count in read.rows.items()}
+    return max(rows.get(table, 0) for table in ("accounts", "subs_account", "subs_customer", "stripe_customers"))
 
 
 def sweep_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import polars as pl
 
 from assets.gathering import Look, gather_look
 from assets.judging import Kept, height
-from assets.parts import judge_parts, keep_in_lake, kept, parts_of, sweep_parts
+from assets.parts import judge_parts, kept, parts_of, sweep_parts
 from assets.run import AuditTerms, run_of
 from stores.runs import Run, write_json
 from stores.scope import Scope
@@ -46,9 +46,7 @@ def look_again(settings: Settings, run: Run, scope: Scope) -> Kept:
     """Gather the scope once more, and keep its facts and their judgement beside the first."""
     known_rows = Look.at(run.first).reads["stripe"].rows if run.scope.is_fleet else None
     look = gather_look(settings, scope, run.second, known_rows)
-    lake_run = f"{run.run_id}-again"
-    keep_in_lake(look, scope, settings, lake_run)
-    parts = parts_of(look, scope, settings, lake_run)
+    parts = parts_of(look, scope, settings, lake_run=None)
     sweep_parts(parts, settings, run.as_of)
     return judge_parts(parts, settings, run.as_of)
 
