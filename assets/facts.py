@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from assets.gathering import Look
-from assets.parts import keep_in_lake, parts_of, sweep_parts
+from assets.parts import history_run, keep_in_history, parts_of, sweep_parts
 from assets.run import AuditTerms, run_of
 from assets.stores import table_key
 from dunning.schemas import TABLES
@@ -22,8 +22,9 @@ def facts(
     """What the six stores said, fit for the rules; the rows that are not, each with the rule it breaks."""
     run = run_of(context, settings, terms)
     look = Look.at(run.first)
-    lake_run = keep_in_lake(look, run.scope, settings, run.run_id)
-    faults = sweep_parts(parts_of(look, run.scope, settings, lake_run), settings, run.as_of)
+    keep_in_history(look, run.scope, settings, run.run_id)
+    parts = parts_of(look, run.scope, settings, history_run(look, run.scope, run.run_id))
+    faults = sweep_parts(parts, settings, run.as_of)
     run.write("faults", faults)
     return dg.MaterializeResult(metadata=counts(faults))
 

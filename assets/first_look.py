@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.gathering import Look
 from assets.judging import height
-from assets.parts import judge_parts, keep_in_lake, parts_of
+from assets.parts import history_run, judge_parts, parts_of
 from assets.run import AuditTerms, run_of
 from stores.settings import Settings
 
@@ -19,7 +19,7 @@ def first_look(
     """The engine's answer to the first reading of the stores, and what disagrees with it."""
     run = run_of(context, settings, terms)
     look = Look.at(run.first)
-    parts = parts_of(look, run.scope, settings, keep_in_lake(look, run.scope, settings, run.run_id))
+    parts = parts_of(look, run.scope, settings, history_run(look, run.scope, run.run_id))
     first = judge_parts(parts, settings, run.as_of)
     return dg.MaterializeResult(
         metadata={

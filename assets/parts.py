@@ -73,8 +73,8 @@ class Part:
 def parts_of(look: Look, scope: Scope, settings: Settings, lake_run: str | None) -> list[Part]:
     """The parts of a look at a scope: all of it, or of a large one its buckets.
 
-    `lake_run` is the run under which the lake has the look (`keep_in_lake`). A large look that is not in it gets a lake
-    of its own, in its folder.
+    `lake_run` is the run under which the history has the look. A large look that is not in it gets a lake of its own,
+    in its folder.
     """
     lake = Lake.of(settings)
     if _accounts(look) <= settings.accounts_at_once:
@@ -86,15 +86,18 @@ def parts_of(look: Look, scope: Scope, settings: Settings, lake_run: str | None)
     return [Part(look, bucket, settings.bucket_count, lake, lake_run) for bucket in buckets]
 
 
-def keep_in_lake(look: Look, scope: Scope, settings: Settings, run_id: str) -> str | None:
-    """Keep what a fleet or buckets of it said, so that a past day can be looked at again; the run that the lake has.
+def history_run(look: Look, scope: Scope, run_id: str) -> str | None:
+    """The run under which the history has a run's first look, if it takes it.
 
     A list of accounts is no part of the fleet's history, and a snapshot with a broken store would be a false past.
     """
-    if scope.accounts is not None or look.faults():
-        return None
-    _commit(Lake.of(settings), run_id, look, scope, settings)
-    return run_id
+    return run_id if scope.accounts is None and not look.faults() else None
+
+
+def keep_in_history(look: Look, scope: Scope, settings: Settings, run_id: str) -> None:
+    """Keep what a fleet or buckets of it said in the lake, so that a past day can be looked at again."""
+    if history_run(look, scope, run_id):
+        _commit(Lake.of(settings), run_id, look, scope, settings)
 
 
 def _commit(lake: Lake, run_id: str, look: Look, scope: Scope, settings: Settings) -> None:

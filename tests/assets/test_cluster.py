@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from assets.cluster import on_each
 from assets.gathering import Look
 from assets.judging import Kept
-from assets.parts import judge_parts, keep_in_lake, parts_of, sweep_parts
+from assets.parts import judge_parts, keep_in_history, parts_of, sweep_parts
 from stores.errors import TrueupError
 from stores.scope import Scope
 from stores.settings import Settings
@@ -40,7 +40,7 @@ def judged(look: Look, settings: Settings) -> Kept:
 
 def test_workers_give_the_results_that_one_machine_gives(scheduler: str, tmp_path: Path) -> None:
     here = Settings(home=tmp_path / "home", bucket_count=4, accounts_at_once=1)
-    keep_in_lake(look_at(tmp_path / "here", accounts=800), Scope.fleet(), here, "run")
+    keep_in_history(look_at(tmp_path / "here", accounts=800), Scope.fleet(), here, "run")
     shutil.copytree(tmp_path / "here", tmp_path / "there")
 
     alone = judged(Look.at(tmp_path / "here"), here)
@@ -61,7 +61,7 @@ def test_a_scheduler_that_does_not_answer_is_named_with_the_way_out(tmp_path: Pa
         connect_timeout_seconds=1,
     )
     look = look_at(tmp_path / "look", accounts=100)
-    keep_in_lake(look, Scope.fleet(), nobody, "run")
+    keep_in_history(look, Scope.fleet(), nobody, "run")
 
     with pytest.raises(TrueupError, match=r"(?s)tcp://127\.0\.0\.1:9 does not answer.*TRUEUP_DASK_SCHEDULER"):
         judged(look, nobody)
@@ -77,7 +77,7 @@ def test_neither_an_address_nor_a_key_is_sent_to_a_worker(tmp_path: Path, monkey
         accounts_at_once=1,
     )
     look = look_at(tmp_path / "look", accounts=50)
-    keep_in_lake(look, Scope.fleet(), settings, "run")
+    keep_in_history(look, Scope.fleet(), settings, "run")
     parcels = []
 
     def sent(_what: str, work: Any, pieces: Any, _settings: Settings) -> Iterator[Any]:

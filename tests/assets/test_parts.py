@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from assets.gathering import Look, StoreRead, tables_of
-from assets.parts import keep_in_lake
+from assets.parts import keep_in_history
 from dunning.schemas import STORES
 from sandbox.fleet import make_fleet
 from stores.runs import write_frame, write_json
@@ -68,7 +68,7 @@ def judged(settings: Settings, folder: Path, at_once: int) -> tuple[int, int, fl
 
 def test_memory_is_set_by_the_bucket_and_not_by_the_fleet(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", bucket_count=BUCKETS)
-    keep_in_lake(look_at(tmp_path / "whole"), Scope.fleet(), settings, "run")
+    keep_in_history(look_at(tmp_path / "whole"), Scope.fleet(), settings, "run")
     shutil.copytree(tmp_path / "whole", tmp_path / "parted")
 
     whole_parts, whole_accounts, whole_megabytes = judged(settings, tmp_path / "whole", ACCOUNTS)
