@@ -23,6 +23,11 @@ ACCOUNTS: Final = "trueup.accounts"
 CUSTOMERS: Final = "trueup.customers"
 STRIPE_IDS: Final = "trueup.stripe_ids"
 
+# Where a condition has an OR, PostgreSQL guesses that half of the table is listed, and if a hash table of that would
+# not fit work_mem it goes through the list once for every row: hours. What a look-up really takes is what its ids take,
+# so this is the most that every platform allows.
+_WORK_MEM: Final = "2097151kB"
+
 _EARLIEST: Final = "0001-01-01"
 _END: Final = "10000-01-01"
 _ONE_BYTE: Final = r"[\x01-\x7f]"
@@ -86,10 +91,10 @@ def condition(name: str, scope: Scope, bucket_count: int) -> str:
 
 
 def parameters(scope: Scope) -> dict[str, str]:
-    """Session settings that `condition` reads: name → a JSON list of ids."""
+    """Session settings for `condition`: its lists of ids as JSON, and leave to look ids up in a hash table."""
     accounts = (scope.accounts or frozenset()) | scope.related
     lists = {ACCOUNTS: accounts, CUSTOMERS: scope.customers, STRIPE_IDS: scope.stripe_ids}
-    return {name: orjson.dumps(sorted(ids)).decode() for name, ids in lists.items()}
+    return {"work_mem": _WORK_MEM} | {name: orjson.dumps(sorted(ids)).decode() for name, ids in lists.items()}
 
 
 def quoted(identifier: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import psycopg
 import pytest
 
 from dunning.schemas import TABLES, Snapshot, empty
@@ -13,7 +14,8 @@ from stores.errors import AccountUnknown
 from stores.gather import readings
 from stores.postgres import read_frame
 from stores.scope import Scope, bucket_of
-from stores.settings import DATABASES, Settings
+from stores.selects import parameters, select
+from stores.settings import DATABASES, Settings, libpq_url
 from tests.conftest import settings_for
 from tests.stores.rows import put
 
@@ -163,3 +165,23 @@ def test_with_a_database_out_of_reach_nobody_can_say_that_an_account_is_unknown(
     settings = settings_for(databases | {"subs_api": "postgresql://nobody@127.0.0.1:1/subs_api"}, tmp_path)
 
     assert closed(settings, Scope.of_accounts(["acct_1"])).accounts == {"acct_1"}
+
+
+@pytest.mark.parametrize("scope", [Scope.of_accounts(["acct_1"]), Scope.of_buckets([1])], ids=["accounts", "bucket"])
+@pytest.mark.parametrize("name", ["invoices", "charges", "schedules", "credit_notes"])
+def test_in_a_large_ledger_no_list_is_gone_through_for_every_row(
+    databases: dict[str, str], name: str, scope: Scope
+) -> None:
+    """Told of tables with millions of rows, the planner still looks every list up in a hash table."""
+    with psycopg.connect(libpq_url(databases["billing_prod"]), autocommit=False) as connection:
+        for table in ("invoices", "charges", "schedules", "credit_notes"):
+            connection.execute("UPDATE pg_class SET reltuples = 4e6, relpages = 1 WHERE relname = %s", (table,))
+            put(databases, table, {f"{table[:-1]}_id": "one"})
+        for setting, value in parameters(scope).items():
+            connection.execute("SELECT set_config(%s, %s, true)", (setting, value))
+        lines = connection.execute(f"EXPLAIN {select(name, scope, 16)}".encode()).fetchall()
+        filters = [line for (line,) in lines if "SubPlan" in line and "ANY" in line]
+        connection.rollback()
+
+    assert any("rows=" in line and int(line.split("rows=")[1].split()[0]) > 100_000 for (line,) in lines)
+    assert [line for line in filters if "(SubPlan" in line] == []
