@@ -39,7 +39,7 @@ from stores.errors import StoreNotWhole, TrueupError
 from stores.routing import HOMES, MASK, bucket_of_bit
 from stores.scope import NO_BUCKET, Scope
 from stores.settings import MEMORY_GB, Settings
-from stores.staging import BUCKET, Part, Staging, staged_schema
+from stores.staging import BUCKET, StagedFile, Staging, staged_schema
 
 _MANIFESTS: Final = "manifests"
 _ATTEMPTS: Final = 50  # at one commit, when others commit to the same table
@@ -133,7 +133,7 @@ class Lake:
         with _translated():
             with Staging.of(snapshot, bucket_count, self._folder, self.memory_gb) as staging:
                 versions = {
-                    name: self._replace(run_id, name, staging.parts(name, buckets), buckets, bucket_count)
+                    name: self._replace(run_id, name, staging.files(name, buckets), buckets, bucket_count)
                     for name in (*TABLES, HOMES)
                 }
             run = LakeRun(run_id, now or datetime.now(UTC), bucket_count, buckets, dict(observed_at), versions)
@@ -187,27 +187,31 @@ class Lake:
                 return run
         return None
 
-    def _replace(self, run_id: str, name: str, parts: list[Part], buckets: tuple[int, ...], bucket_count: int) -> int:
+    def _replace(
+        self, run_id: str, name: str, files: list[StagedFile], buckets: tuple[int, ...], bucket_count: int
+    ) -> int:
         """Put these rows in the place of the buckets' own, in one commit; the version that it made."""
         self._make_room(name)
         schema = DeltaSchema.from_arrow(staged_schema(name))
         DeltaTable.create(self._address(name), schema, "ignore", partition_by=[BUCKET], configuration=_KEEP)
-        added: list[AddAction | RemoveAction] = [self._add(name, part) for part in parts]
+        added: list[AddAction | RemoveAction] = [self._add(name, staged) for staged in files]
         is_fleet = len(buckets) > bucket_count  # which replaces whatever is there, gone buckets too
         return _overwrite(self._address(name), schema, added, run_id, None if is_fleet else buckets)
 
-    def _add(self, name: str, part: Part) -> AddAction:
+    def _add(self, name: str, staged: StagedFile) -> AddAction:
         """Put a file into the table's folder, where Delta does not see it yet."""
-        path = f"{BUCKET}={part.bucket}/part-{uuid4()}.parquet"
+        path = f"{BUCKET}={staged.bucket}/part-{uuid4()}.parquet"
         address = f"{self._address(name)}/{path}"
         if self._folder is None:
-            pl.scan_parquet(part.file, hive_partitioning=False).sink_parquet(address)
+            pl.scan_parquet(staged.file, hive_partitioning=False).sink_parquet(address)
             size = DeltaStorageHandler(self._address(name)).get_file_info([path])[0].size
         else:
             Path(address).parent.mkdir(exist_ok=True)
-            size = Path(shutil.move(part.file, address)).stat().st_size
-        stats = orjson.dumps({"numRecords": part.rows}).decode()
-        return AddAction(path, size, {BUCKET: str(part.bucket)}, int(time.time() * 1000), data_change=True, stats=stats)
+            size = Path(shutil.move(staged.file, address)).stat().st_size
+        stats = orjson.dumps({"numRecords": staged.rows}).decode()
+        return AddAction(
+            path, size, {BUCKET: str(staged.bucket)}, int(time.time() * 1000), data_change=True, stats=stats
+        )
 
     def _append_manifest(self, run: LakeRun) -> None:
         self._make_room(_MANIFESTS)

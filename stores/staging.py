@@ -28,7 +28,7 @@ _PREFIX: Final = ".staging-"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StagedFile:
     """One file of a table's rows, all of one bucket, which is not a column in it."""
 
     bucket: int
@@ -63,16 +63,16 @@ class Staging:
                 route(db, bucket_count)
                 yield cls(folder, db, bucket_count)
 
-    def parts(self, name: str, buckets: Collection[int]) -> list[Part]:
+    def files(self, name: str, buckets: Collection[int]) -> list[StagedFile]:
         """A table's rows in these buckets, given once: its columns and `MASK`, or of HOMES its account_id."""
-        folder = self._folder / f"{name}.parts"
+        folder = self._folder / f"{name}.files"
         self._db.execute(
             f"""
             COPY ({self._rows(name, buckets)}) TO {_quoted(folder)}
             (FORMAT parquet, COMPRESSION snappy, PARTITION_BY ({BUCKET}))"""
         )
         self._db.execute(f"DROP TABLE {HOMES if name == HOMES else route_table(name)}")
-        return [_part(file) for file in sorted(folder.glob(f"{BUCKET}=*/*.parquet"))]
+        return [_staged_file(file) for file in sorted(folder.glob(f"{BUCKET}=*/*.parquet"))]
 
     def _rows(self, name: str, buckets: Collection[int]) -> str:
         if name == HOMES:
@@ -122,9 +122,9 @@ def _file_of(frame: pl.LazyFrame, name: str) -> Path | None:
     return Path(found[1]) if frame.collect_schema() == TABLES[name].schema else None
 
 
-def _part(file: Path) -> Part:
+def _staged_file(file: Path) -> StagedFile:
     rows = pl.scan_parquet(file, hive_partitioning=False).select(pl.len()).collect().item()
-    return Part(int(file.parent.name.removeprefix(f"{BUCKET}=")), file, rows)
+    return StagedFile(int(file.parent.name.removeprefix(f"{BUCKET}=")), file, rows)
 
 
 def _quoted(path: Path) -> str:

@@ -16,7 +16,7 @@ from dunning.schemas import INSTANT, TABLES, Snapshot, empty
 from sandbox.fleet import make_fleet
 from stores.routing import HOMES, MASK
 from stores.scope import BUCKETS_MAX, NO_BUCKET, bucket_of
-from stores.staging import Part, Staging
+from stores.staging import StagedFile, Staging
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_OF = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -46,9 +46,9 @@ def accounts(frame: pl.DataFrame) -> Snapshot:
     return {name: frame.lazy() if name == "accounts" else empty(name).lazy() for name in TABLES}
 
 
-def rows(parts: Iterable[Part]) -> pl.DataFrame:
-    read = (pl.read_parquet(part.file, hive_partitioning=False) for part in parts)
-    bucket = (pl.lit(part.bucket, pl.Int32).alias("bucket") for part in parts)
+def rows(staged: Iterable[StagedFile]) -> pl.DataFrame:
+    read = (pl.read_parquet(one.file, hive_partitioning=False) for one in staged)
+    bucket = (pl.lit(one.bucket, pl.Int32).alias("bucket") for one in staged)
     return pl.concat([frame.with_columns(number) for frame, number in zip(read, bucket, strict=True)])
 
 
@@ -61,7 +61,7 @@ def test_every_account_is_in_the_bucket_that_its_id_says(count: int, tmp_path: P
     ids = [f"acct_{number}" for number in range(200)] + ["", "ü☃'\"", " "]
     frame = empty("accounts").clear(len(ids)).with_columns(pl.Series("account_id", ids))
     with Staging.of(accounts(frame), count, tmp_path, GIGABYTES) as staging:
-        homes, placed = rows(staging.parts(HOMES, all_buckets(count))), rows(staging.parts("accounts", range(count)))
+        homes, placed = rows(staging.files(HOMES, all_buckets(count))), rows(staging.files("accounts", range(count)))
 
     assert dict(homes.iter_rows()) == {account: bucket_of(account, count) for account in ids}
     assert dict(placed.select("account_id", "bucket").iter_rows()) == dict(homes.iter_rows())
@@ -72,7 +72,7 @@ def test_no_value_is_changed_on_its_way(tmp_path: Path) -> None:
     edges = pl.Series("created_at", [2**63 - 1, -(2**63), 0, None]).cast(INSTANT)
     frame = empty("accounts").clear(4).with_columns(edges, pl.Series("version", [2**63 - 1, -(2**63), None, 0]))
     with Staging.of(accounts(frame), 4, tmp_path, GIGABYTES) as staging:
-        placed = rows(staging.parts("accounts", all_buckets(4)))
+        placed = rows(staging.files("accounts", all_buckets(4)))
 
     assert_frame_equal(placed.drop(MASK, "bucket"), frame, check_row_order=False)
 
@@ -85,7 +85,7 @@ def test_a_file_and_a_query_over_it_are_staged_alike(tmp_path: Path) -> None:
     halves = {name: pl.concat([scan.head(20), scan.slice(20)]) for name, scan in files.items()}
     with Staging.of(files, 4, tmp_path, GIGABYTES) as one, Staging.of(halves, 4, tmp_path, GIGABYTES) as other:
         for name in TABLES:
-            mine, others = one.parts(name, all_buckets(4)), other.parts(name, all_buckets(4))
+            mine, others = one.files(name, all_buckets(4)), other.files(name, all_buckets(4))
 
             assert bool(mine) == bool(fleet[name].height)
             if mine:
@@ -97,7 +97,7 @@ def test_a_part_of_a_scan_is_not_taken_for_the_file(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "accounts.parquet")
     first = pl.scan_parquet(tmp_path / "accounts.parquet", n_rows=5)
     with Staging.of(accounts(frame) | {"accounts": first}, 4, tmp_path, GIGABYTES) as staging:
-        homes = rows(staging.parts(HOMES, all_buckets(4)))
+        homes = rows(staging.files(HOMES, all_buckets(4)))
 
     assert set(frame["account_id"][:5]) <= set(homes["account_id"])
     assert homes.height <= 10  # and their parents
@@ -105,7 +105,7 @@ def test_a_part_of_a_scan_is_not_taken_for_the_file(tmp_path: Path) -> None:
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     with Staging.of(accounts(empty("accounts")), 4, tmp_path, GIGABYTES) as staging:
-        assert staging.parts("accounts", all_buckets(4)) == []
+        assert staging.files("accounts", all_buckets(4)) == []
 
     assert list(tmp_path.iterdir()) == []
 
