@@ -2,7 +2,8 @@
 
 Here the frames of one look are swept, handed to the engine, and searched for disagreements. Everything is decided in
 `dunning/`; this file carries the frames there and back. It is the one way to do so: for the Dagster assets, for
-`trueup explain`, and for the look that an apply takes before it writes.
+`trueup explain`, and for the look that an apply takes before it writes. What the assets hand on of a judgement is
+written and scanned here too (`keep`, `Kept`); which accounts are judged together is the business of `parts.py`.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def _swept(folder: Path) -> None:
 def _buckets(folder: Path) -> None:
     """Sweep and judge the fleet bucket by bucket from the lake: memory is set by the bucket."""
     lake = Lake(str(folder / "lake"))
-    for bucket in lake.run(RUN).buckets or ():
+    for bucket in lake.run(RUN).buckets:
         rows = {name: frame.collect().lazy() for name, frame in lake.open(RUN, (bucket,)).items()}
         swept = sweep(rows, as_of=AS_OF)
         compute(swept.frames, load_policy(), AS_OF, faults=swept.faults)

@@ -16,7 +16,7 @@ from dunning.drift import store_matrix
 from dunning.drift.implied import MATRIX
 from stores.errors import TrueupError
 from stores.history import open_findings, runs_over_time
-from stores.runs import read_frame, run_folder
+from stores.runs import run_folder
 from stores.settings import Settings
 
 
@@ -58,5 +58,5 @@ def _matrix(settings: Settings, run_ids: list[str]) -> pl.DataFrame:
     for run_id in reversed(run_ids):
         path = run_folder(settings, run_id) / "implied.parquet"
         if path.exists():
-            return store_matrix(read_frame(path))
+            return store_matrix(pl.scan_parquet(path))
     return pl.DataFrame(schema=MATRIX)
