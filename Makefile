@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 TESTED := .venv/.tested
-CODE := $(shell find dunning stores sandbox assets checks pipelines tests -type f -not -path '*/__pycache__/*' 2>/dev/null)
+CODE := $(shell find trueup assets checks pipelines tests -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: setup demo test lint check ui lock clean
 

@@ -1,7 +1,7 @@
 """Applied corrections: an approved plan, written to the stores that are ours.
 
 This is the one asset that changes a store, and it is never made in the run that made the plan. Its accounts are looked
-at once more before anything is written; the gate and the writing itself are `stores/apply.py`.
+at once more before anything is written; the gate and the writing itself are `trueup/stores/apply/apply.py`.
 """
 
 import tempfile
@@ -12,20 +12,20 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from assets.gathering import Look, gather_look
-from assets.judging import Basis, judge, sweep_snapshot
-from assets.progress import working_on
-from dunning.corrections import changes
-from dunning.plan import Plan
-from dunning.refusals import SourceNotWhole
-from dunning.schemas import CHANGES
-from stores.apply import Regather, apply_plan
-from stores.outcomes import ApplyResult
-from stores.plans import load_plan
-from stores.runs import run_folder, write_json
-from stores.scope import Scope
-from stores.settings import Settings
-from stores.writing import utc_now
+from trueup.audit.gather import Look, gather_look
+from trueup.audit.judge import Basis, judge, sweep_snapshot
+from trueup.audit.progress import working_on
+from trueup.audit.run_folder import run_folder, write_json
+from trueup.contract.schemas import CHANGES
+from trueup.correction.changes import changes
+from trueup.correction.plan import Plan
+from trueup.correction.refusals import SourceNotWhole
+from trueup.stores.apply.apply import Regather, apply_plan
+from trueup.stores.apply.outcomes import ApplyResult
+from trueup.stores.auditor.connection import utc_now
+from trueup.stores.auditor.plans import load_plan
+from trueup.stores.scope import Scope
+from trueup.stores.settings import Settings
 
 
 class PlanToApply(dg.Config):

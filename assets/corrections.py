@@ -9,14 +9,14 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.confirming import Confirmed
 from assets.run import AuditTerms, run_of
-from dunning.plan import Plan, PlanScope, make_plan
-from dunning.policy import load_policy
-from stores.plans import store_plan
-from stores.runs import Run, read_json, write_json
-from stores.settings import Settings
-from stores.writing import utc_now
+from trueup.audit.confirm import Confirmed
+from trueup.audit.run_folder import Run, read_json, write_json
+from trueup.correction.plan import Plan, PlanScope, make_plan
+from trueup.engine.policy import load_policy
+from trueup.stores.auditor.connection import utc_now
+from trueup.stores.auditor.plans import store_plan
+from trueup.stores.settings import Settings
 
 
 @dg.asset(deps=["disagreements", "desired_dunning_state"], group_name="audit", kinds={"parquet"})

@@ -7,12 +7,12 @@ goes into the lake, so that a past day can be looked at again; a list of account
 import dagster as dg
 import polars as pl
 
-from assets.gathering import Look
-from assets.parts import history_run, keep_in_history, parts_of, sweep_parts
 from assets.run import AuditTerms, run_of
 from assets.stores import table_key
-from dunning.schemas import TABLES
-from stores.settings import Settings
+from trueup.audit.gather import Look
+from trueup.audit.partitions import history_run, keep_in_history, parts_of, sweep_parts
+from trueup.contract.schemas import TABLES
+from trueup.stores.settings import Settings
 
 
 @dg.asset(deps=[table_key(name) for name in TABLES], group_name="audit", kinds={"polars"})

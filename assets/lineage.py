@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from assets.stores import table_key
-from dunning.schemas import DESIRED, FINDINGS, TABLES
+from trueup.contract.schemas import DESIRED, FINDINGS, TABLES
 
 Columns = Mapping[str, tuple[str, ...]]  # table → its columns
 

@@ -1,18 +1,18 @@
 """Published events: what the outbox held, given to the sinks.
 
-The relay itself, its order and its sinks are `stores/relay.py`; this asset makes a run of it visible. The approval of a
-plan is an asset too, so that lineage shows where it stands between plan and apply; it is reported by `trueup approve`,
-and what is reported approves nothing: the signature in the database does.
+The relay itself, its order and its sinks are `trueup/stores/publish/relay.py`; this asset makes a run of it visible.
+The approval of a plan is an asset too, so that lineage shows where it stands between plan and apply; it is reported by
+`trueup approve`, and what is reported approves nothing: the signature in the database does.
 """
 
 from typing import Final
 
 import dagster as dg
 
-from assets.progress import working_on
-from stores.relay import count_waiting, relay_once
-from stores.runs import run_folder, write_json
-from stores.settings import Settings
+from trueup.audit.progress import working_on
+from trueup.audit.run_folder import run_folder, write_json
+from trueup.stores.publish.relay import count_waiting, relay_once
+from trueup.stores.settings import Settings
 
 PLAN_APPROVAL: Final = dg.AssetSpec(
     "plan_approval",

@@ -1,7 +1,7 @@
 """What one run is asked, and how a step of it finds its run.
 
 The terms are a resource that is configured at launch, so that they are typed once and hold for every step. What a run
-leaves behind, and where, is in `stores/runs.py`.
+leaves behind, and where, is in `trueup/audit/run_folder.py`.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from typing import Final
 import dagster as dg
 from pydantic import Field
 
-from stores.errors import SettingsError
-from stores.runs import Run, run_folder
-from stores.scope import Scope
-from stores.settings import Settings
+from trueup.audit.run_folder import Run, run_folder
+from trueup.stores.errors import SettingsError
+from trueup.stores.scope import Scope
+from trueup.stores.settings import Settings
 
 WANTED_FILE: Final = "Give a UTF-8 text file with one account id per line."
 

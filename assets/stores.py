@@ -9,10 +9,10 @@ from typing import Final
 
 import dagster as dg
 
-from assets.gathering import Readings, StoreRead, gather_store, tables_of
 from assets.run import AuditTerms, run_of
-from dunning.schemas import STORES, TABLES
-from stores.settings import Settings
+from trueup.audit.gather import Readings, StoreRead, gather_store, tables_of
+from trueup.contract.schemas import STORES, TABLES
+from trueup.stores.settings import Settings
 
 WAS_READ_WHOLE: Final = "was_read_whole"
 TOLD: Final = {

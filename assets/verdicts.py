@@ -12,19 +12,19 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from assets.confirming import Confirmed
-from assets.gathering import Look
-from assets.judging import height
 from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage, table_schema
-from assets.report import Report, report_of_run, span
 from assets.run import AuditTerms, run_of
-from dunning.drift import by_code, disagreeing_accounts, store_matrix
-from dunning.policy import load_policy
-from dunning.schemas import DESIRED, FINDINGS, INSTANT, STORES
-from stores.errors import StoreError
-from stores.history import AuditedRun, record_run
-from stores.runs import Run, write_json
-from stores.settings import Settings
+from trueup.audit.confirm import Confirmed
+from trueup.audit.gather import Look
+from trueup.audit.judge import height
+from trueup.audit.report import Report, report_of_run, span
+from trueup.audit.run_folder import Run, write_json
+from trueup.contract.schemas import DESIRED, FINDINGS, INSTANT, STORES
+from trueup.drift import by_code, disagreeing_accounts, store_matrix
+from trueup.engine.policy import load_policy
+from trueup.stores.auditor.history import AuditedRun, record_run
+from trueup.stores.errors import StoreError
+from trueup.stores.settings import Settings
 
 KEPT: Final = "kept"
 SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
@@ -154,7 +154,7 @@ def _unsure(desired: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _told_of_implied(accounts: int, report: Report) -> Mapping[str, Any]:
-    from assets.pictures import in_markdown, pictures_of_stores
+    from trueup.audit.charts import in_markdown, pictures_of_stores
 
     matrix = report.matrix
     return {
@@ -167,7 +167,7 @@ def _told_of_implied(accounts: int, report: Report) -> Mapping[str, Any]:
 
 def _told_of_findings(findings: pl.DataFrame, report: Report, accounts: int, as_of: datetime) -> Mapping[str, Any]:
     """Numbers that Dagster plots over time, in all and per code; the report's pictures; owners and ages as tables."""
-    from assets.pictures import in_markdown, pictures_of_findings
+    from trueup.audit.charts import in_markdown, pictures_of_findings
 
     disagreeing = disagreeing_accounts(findings)
     return {

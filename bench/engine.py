@@ -35,13 +35,13 @@ if str(ROOT) not in sys.path:
 
 import polars as pl  # noqa: E402 - the project's root comes first
 
-from dunning.contract import sweep  # noqa: E402
-from dunning.engine import compute  # noqa: E402
-from dunning.policy import load_policy  # noqa: E402
-from dunning.schemas import STORES, TABLES, Snapshot, empty  # noqa: E402
-from sandbox.fleet import make_fleet  # noqa: E402
-from stores.lake import Lake  # noqa: E402
-from stores.scope import BUCKETS_MAX, Scope  # noqa: E402
+from trueup.contract import sweep  # noqa: E402
+from trueup.contract.schemas import STORES, TABLES, Snapshot, empty  # noqa: E402
+from trueup.engine.engine import compute  # noqa: E402
+from trueup.engine.policy import load_policy  # noqa: E402
+from trueup.sandbox.fleet import make_fleet  # noqa: E402
+from trueup.stores.lake.tables import Lake  # noqa: E402
+from trueup.stores.scope import BUCKETS_MAX, Scope  # noqa: E402
 
 AS_OF: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SEED: Final = 7

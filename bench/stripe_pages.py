@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 import polars as pl
 
-from sandbox.stripe_api import StripeSandboxProcess
-from stores.settings import Settings
-from stores.stripe import read_stripe
+from trueup.sandbox.stripe_api import StripeSandboxProcess
+from trueup.stores.settings import Settings
+from trueup.stores.stripe import read_stripe
 
 PAGES = 60
 

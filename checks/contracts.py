@@ -7,9 +7,9 @@ one, are in `dunning/contract.py`; here they are only counted and shown, by key 
 import dagster as dg
 import polars as pl
 
-from dunning.schemas import STORES
-from stores.runs import read_frame, run_folder
-from stores.settings import Settings
+from trueup.audit.run_folder import read_frame, run_folder
+from trueup.contract.schemas import STORES
+from trueup.stores.settings import Settings
 
 ROWS_SHOWN = 20
 

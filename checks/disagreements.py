@@ -7,9 +7,9 @@ plots. The severity is a warning: a disagreement is what the auditor is there to
 import dagster as dg
 import polars as pl
 
-from dunning.drift import CATEGORIES, CODES, is_counted
-from stores.runs import read_frame, run_folder
-from stores.settings import Settings
+from trueup.audit.run_folder import read_frame, run_folder
+from trueup.drift import CATEGORIES, CODES, is_counted
+from trueup.stores.settings import Settings
 
 ACCOUNTS_NAMED = 10
 

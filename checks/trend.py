@@ -12,10 +12,10 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from stores.errors import StoreError
-from stores.history import runs_over_time
-from stores.runs import read_json, run_folder
-from stores.settings import Settings
+from trueup.audit.run_folder import read_json, run_folder
+from trueup.stores.auditor.history import runs_over_time
+from trueup.stores.errors import StoreError
+from trueup.stores.settings import Settings
 
 RUNS_MIN: Final = 5
 RUNS_LOOKED_AT: Final = 30

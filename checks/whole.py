@@ -6,8 +6,8 @@ read would look the same to a plan. The report is not blocked; it says what coul
 
 import dagster as dg
 
-from stores.runs import read_json, run_folder
-from stores.settings import Settings
+from trueup.audit.run_folder import read_json, run_folder
+from trueup.stores.settings import Settings
 
 
 @dg.asset_check(

@@ -14,9 +14,9 @@ import dagster as dg
 from assets.applied import applied_corrections
 from assets.corrections import correction_plan, corrections
 from assets.facts import facts
-from assets.first_look import first_look
+from assets.initial_reading import first_look
 from assets.published import PLAN_APPROVAL, published_events
-from assets.second_look import second_look
+from assets.recheck import second_look
 from assets.stores import STORE_ASSETS
 from assets.verdicts import verdicts
 from checks.contracts import CONTRACT_CHECKS

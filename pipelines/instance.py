@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from stores.settings import Settings
+from trueup.stores.settings import Settings
 
 # What a step prints is not kept: steps print nothing, and keeping it costs two processes for each of them.
 # Slots of a pool are given back when a run ends, however it ends: a cancelled run would otherwise hold them for ever.

@@ -13,7 +13,7 @@ from typing import Final
 import dagster as dg
 
 from checks.expectations import EXPECTATION_CHECKS
-from dunning.schemas import STORES
+from trueup.contract.schemas import STORES
 
 EXPECTED: Final = dg.AssetSelection.checks(*EXPECTATION_CHECKS)
 AUDITED: Final = dg.AssetSelection.groups(*STORES, "audit") - EXPECTED

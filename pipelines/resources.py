@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.gathering import Readings, reading
 from assets.run import AuditTerms
-from stores.settings import load_settings
+from trueup.audit.gather import Readings, reading
+from trueup.stores.settings import load_settings
 
 
 @dg.resource(description="The addresses of the six stores and the auditor's settings, from the environment.")

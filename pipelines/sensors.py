@@ -12,9 +12,9 @@ import dagster as dg
 
 from pipelines.jobs import apply_plan, relay_outbox
 from pipelines.tags import EVENTS_TAG, PLAN_TAG
-from stores.plans import list_plans
-from stores.relay import count_waiting
-from stores.settings import Settings
+from trueup.stores.auditor.plans import list_plans
+from trueup.stores.publish.relay import count_waiting
+from trueup.stores.settings import Settings
 
 ATTEMPTS_MAX: Final = 5  # of an apply that was interrupted or blocked; a refused one is not tried again
 LOOK_EVERY_SECONDS: Final = 60

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from sandbox.postgres import EmbeddedPostgres, create_store_tables
-from stores.provision import init_db
-from stores.settings import DATABASES, Settings
+from trueup.sandbox.postgres import EmbeddedPostgres, create_store_tables
+from trueup.stores.auditor.provision import init_db
+from trueup.stores.settings import DATABASES, Settings
 
 READER, WRITER = "trueup_reader", "trueup_writer"
 

@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from dunning.policy import Conditions, InFlightMaxDays, Policy, Step
-from dunning.schemas import INSTANT, STATES, TABLES, Snapshot
 from tests.random_fleet.account import Maker
 from tests.random_fleet.fleet import Fleet
+from trueup.contract.schemas import INSTANT, STATES, TABLES, Snapshot
+from trueup.engine.policy import Conditions, InFlightMaxDays, Policy, Step
 
 NOONS = (
     datetime(2026, 3, 8, 12, tzinfo=UTC),  # clocks go forward in New York

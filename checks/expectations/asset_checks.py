@@ -19,13 +19,13 @@ import dagster as dg
 from checks.expectations.judging import Counts, judge_frame, judging_database
 from checks.expectations.suites import Expected, Suite, suites_of
 from checks.expectations.sweeping import Broken, sweep_suite
-from dunning.schemas import STORES, TABLES
-from stores.gather import gather_table
-from stores.lake import Lake, RunUnknown
-from stores.models import DATABASE_OF
-from stores.postgres import open_reading
-from stores.scope import Scope
-from stores.settings import DATABASES, Settings
+from trueup.contract.schemas import STORES, TABLES
+from trueup.stores.lake.tables import Lake, RunUnknown
+from trueup.stores.postgres.gather import gather_table
+from trueup.stores.postgres.models import DATABASE_OF
+from trueup.stores.postgres.reading import open_reading
+from trueup.stores.scope import Scope
+from trueup.stores.settings import DATABASES, Settings
 
 SEVERITY: Final = {
     "critical": dg.AssetCheckSeverity.ERROR,  # the row is taken out, or its account cannot be told

@@ -20,11 +20,11 @@ import psycopg
 from sqlalchemy import Connection, Engine, event
 
 from checks.expectations.suites import Suite, parameters
-from dunning.schemas import TABLES
-from stores.errors import StoreNotWhole
-from stores.postgres import DatabaseReading, refuse_unreadable
-from stores.scope import Scope
-from stores.selects import select
+from trueup.contract.schemas import TABLES
+from trueup.stores.errors import StoreNotWhole
+from trueup.stores.postgres.reading import DatabaseReading, refuse_unreadable
+from trueup.stores.postgres.selects import select
+from trueup.stores.scope import Scope
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext

@@ -1,7 +1,7 @@
 """Suites: the files in `suites/`, read without Great Expectations, so that Dagster knows the checks without its import.
 
 A file is a suite as Great Expectations takes it. In `meta` each expectation carries two things of ours: `claim`, the
-name of its check, and `rule`, the rule of `dunning/contract/rules.py` that says the same to the sweep. Values that are
+name of its check, and `rule`, the rule of `trueup/contract/rules.py` that says the same to the sweep. Values that are
 lists of the world (currencies, timezones) or bounds that code computes with are parameters, filled in when judged.
 """
 
@@ -14,10 +14,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from dunning.contract import TIMEZONES
-from dunning.contract.rules import EARLIEST, LATEST
-from dunning.currencies import CURRENCIES
-from dunning.schemas import TABLES
+from trueup.contract import TIMEZONES
+from trueup.contract.currencies import CURRENCIES
+from trueup.contract.rules import EARLIEST, LATEST
+from trueup.contract.schemas import TABLES
 
 FOLDER: Final = Path(__file__).parent / "suites"
 SEVERITIES: Final = ("critical", "warning", "info")
@@ -106,7 +106,7 @@ class Suite:
 
 @cache
 def load_suite(table: str) -> Suite:
-    """The suite of a table of `dunning.schemas`."""
+    """The suite of a table of `trueup.contract.schemas`."""
     return Suite(table, json.loads((FOLDER / f"{table}.json").read_text(encoding="utf-8")))
 
 

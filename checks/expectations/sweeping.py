@@ -13,8 +13,8 @@ from typing import Final
 import polars as pl
 
 from checks.expectations.suites import Expected, Suite
-from dunning.contract.rules import rules_of
-from dunning.contract.sweep import key_text
+from trueup.contract.rules import rules_of
+from trueup.contract.sweep import key_text
 
 KEYS_NAMED: Final = 20
 NO_KEY: Final = "(no key)"

@@ -13,13 +13,13 @@ import traceback
 
 import click
 
-from dunning.policy import PolicyError
-from dunning.refusals import Refusal
-from pipelines.cli.auditing import audit, explain, report
-from pipelines.cli.correcting import apply, approve, keys, plan, plans, reject, relay, show, verify_log
-from pipelines.cli.operating import demo, doctor, init_db, sandbox, ui
+from pipelines.cli.commands.audit import audit, explain, report
+from pipelines.cli.commands.correct import apply, approve, keys, plan, plans, reject, relay, show, verify_log
+from pipelines.cli.commands.operate import demo, doctor, init_db, sandbox, ui
 from pipelines.cli.terminal import say_fault
-from stores.errors import EXIT_WRONG_USE, TrueupError
+from trueup.correction.refusals import Refusal
+from trueup.engine.policy import PolicyError
+from trueup.stores.errors import EXIT_WRONG_USE, TrueupError
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130

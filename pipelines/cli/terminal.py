@@ -16,10 +16,10 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from assets.progress import watched_by
 from assets.run import AuditTerms
-from dunning.policy import load_policy
-from stores.settings import Settings, load_settings
+from trueup.audit.progress import watched_by
+from trueup.engine.policy import load_policy
+from trueup.stores.settings import Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assets.lineage import DESIRED_FROM, FINDINGS_FROM, table_schema
-from dunning.schemas import DESIRED, FINDINGS
+from trueup.contract.schemas import DESIRED, FINDINGS
 
 
 def test_every_column_of_desired_says_where_it_comes_from_and_at_length_only_once() -> None:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from dunning.schemas import TABLES, Snapshot
 from tests.cases.stories import COLUMNS, Row, Story, refuse_unknown
+from trueup.contract.schemas import TABLES, Snapshot
 
 _LONG_AGO: Final = timedelta(days=400)
 

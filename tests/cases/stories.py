@@ -3,7 +3,7 @@
 A story is one TOML file: where it comes from, the policy it is judged under, what happened (accounts, invoices,
 attempts, payments …), and the days on which somebody looked, each with the answer. This module reads a story and
 refuses a column that it does not know. What a story's rows mean in six stores is `facts.py`'s business; asking the
-engine is `tests/dunning/test_cases.py`'s.
+engine is `tests/engine/test_cases.py`'s.
 
 A fact dated by a day happens as the day begins (UTC), and a look dated by a day is taken just before the day ends.
 """
@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from dunning.policy import Policy, parse_policy
+from trueup.engine.policy import Policy, parse_policy
 
 HERE: Final = Path(__file__).parent
 Row = dict[str, Any]

@@ -10,10 +10,10 @@ import polars as pl
 import psycopg
 
 from checks.expectations.suites import Expected, Suite, parameters
-from dunning.schemas import TABLES
-from sandbox.fleet import Fleet
-from stores.models import DATABASE_OF
-from stores.settings import libpq_url
+from trueup.contract.schemas import TABLES
+from trueup.sandbox.fleet import Fleet
+from trueup.stores.postgres.models import DATABASE_OF
+from trueup.stores.settings import libpq_url
 
 PERSONAL = "jane.doe@example.com"  # what a confused writer may put into any text column
 

@@ -22,23 +22,23 @@ from checks.expectations.asset_checks import judge_store, judge_tables
 from checks.expectations.judging import judge_frame, judging_database
 from checks.expectations.suites import FOLDER, SEVERITIES, Suite, load_suite, suites_of
 from checks.expectations.sweeping import NO_KEY, Broken, sweep_suite
-from dunning.contract import sweep
-from dunning.contract.rules import rules_of
-from dunning.contract.sweep import MAY_REPEAT
-from dunning.schemas import STORES, TABLES
 from pipelines.definitions import build_defs
-from sandbox.fleet import Fleet, load_fleet, make_fleet
-from sandbox.postgres import EmbeddedPostgres
-from stores.errors import StoreNotWhole
-from stores.gather import gather_database
-from stores.lake import Lake, RunUnknown
-from stores.models import DATABASE_OF
-from stores.postgres import open_reading
-from stores.scope import Scope
-from stores.settings import DATABASES, Database, Settings, libpq_url
 from tests.checks.broken_rows import PERSONAL, keys_planted, let_in, make_unreadable, planted_in
 from tests.conftest import READER, fresh_databases, settings_for
-from tests.dunning import anything
+from tests.engine import anything
+from trueup.contract import sweep
+from trueup.contract.rules import rules_of
+from trueup.contract.schemas import STORES, TABLES
+from trueup.contract.sweep import MAY_REPEAT
+from trueup.sandbox.fleet import Fleet, load_fleet, make_fleet
+from trueup.sandbox.postgres import EmbeddedPostgres
+from trueup.stores.errors import StoreNotWhole
+from trueup.stores.lake.tables import Lake, RunUnknown
+from trueup.stores.postgres.gather import gather_database
+from trueup.stores.postgres.models import DATABASE_OF
+from trueup.stores.postgres.reading import open_reading
+from trueup.stores.scope import Scope
+from trueup.stores.settings import DATABASES, Database, Settings, libpq_url
 
 IN_DATABASES = [store for store in STORES if store != "stripe"]
 SUITES = [suite for store in STORES for suite in suites_of(store)]

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from checks import contracts, disagreements, trend
-from dunning.contract import FAULTS
-from dunning.drift import CATEGORIES
-from dunning.schemas import FINDINGS
+from trueup.contract import FAULTS
+from trueup.contract.schemas import FINDINGS
+from trueup.drift import CATEGORIES
 
 
 def findings(*rows: tuple[str, str, str, bool]) -> pl.DataFrame:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from dunning.schemas import STATES
 from tests.model import ladder
 from tests.model.calendar import FOREVER, local_date
 from tests.model.facts import Facts, Row, read
 from tests.model.invoice import Invoice, attempts_allowed
 from tests.model.views import internal_view, stripe_view
+from trueup.contract.schemas import STATES
 
 Result = dict[str, Any]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from dunning.schemas import TABLES
+from trueup.contract.schemas import TABLES
 
 Row = dict[str, Any]
 

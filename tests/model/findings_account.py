@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from dunning.schemas import STATES
 from tests.model.account import Result
 from tests.model.audit import Audit, Finding
 from tests.model.facts import Row
+from trueup.contract.schemas import STATES
 
 SUSPENDED = STATES.index("suspended")
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from dunning.schemas import STATES
 from tests.model.invoice import Invoice
+from trueup.contract.schemas import STATES
 
 NO_TAGS: frozenset[str] = frozenset()
 

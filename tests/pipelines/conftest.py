@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pipelines.cli import run
-from sandbox.fleet import Fleet, load_fleet, make_fleet
-from sandbox.stripe_api.running import StripeSandbox
+from trueup.sandbox.fleet import Fleet, load_fleet, make_fleet
+from trueup.sandbox.stripe_api.running import StripeSandbox
 
 ACCOUNTS, DRIFT, SEED = 400, 30, 5
 

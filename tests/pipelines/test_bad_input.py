@@ -9,10 +9,10 @@ import polars as pl
 import psycopg
 import pytest
 
-from sandbox.stripe_api.faults import Fault
-from stores.settings import libpq_url
-from stores.stripe import port, reader
 from tests.pipelines.conftest import Lab
+from trueup.sandbox.stripe_api.faults import Fault
+from trueup.stores.settings import libpq_url
+from trueup.stores.stripe import port, reader
 
 
 def test_without_any_setting_every_missing_one_is_named(

@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from pipelines.instance import open_instance
-from stores.settings import load_settings
 from tests.pipelines.conftest import Lab
+from trueup.stores.settings import load_settings
 
 START_SECONDS = 120
 IMAGES = "img[src^=data]"

@@ -9,8 +9,8 @@ import pytest
 
 from pipelines import sensors
 from pipelines.tags import PLAN_TAG
-from stores.plans import PlanInfo
-from stores.settings import Settings
+from trueup.stores.auditor.plans import PlanInfo
+from trueup.stores.settings import Settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

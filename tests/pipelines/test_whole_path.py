@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from polars.testing import assert_frame_equal
 
-from dunning.corrections import CORRECTED_CODES
-from dunning.schemas import CHANGES, DESIRED, FINDINGS
-from sandbox.webhook import WebhookReceiver
-from stores.settings import libpq_url
 from tests.pipelines.conftest import DRIFT, Lab
+from trueup.contract.schemas import CHANGES, DESIRED, FINDINGS
+from trueup.correction.changes import CORRECTED_CODES
+from trueup.sandbox.webhook import WebhookReceiver
+from trueup.stores.settings import libpq_url
 
 OURS = ("subs_dunning", "subs_account", "subs_mandate", "subs_stuck_events", "trueup.outbox", "trueup.applied_changes")
 

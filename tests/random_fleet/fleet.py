@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from dunning.policy import Policy
-from dunning.schemas import TABLES, Snapshot
+from trueup.contract.schemas import TABLES, Snapshot
+from trueup.engine.policy import Policy
 
 
 class Fleet:

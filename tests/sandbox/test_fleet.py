@@ -14,18 +14,18 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from dunning.contract import sweep
-from dunning.drift import find
-from dunning.engine import Judged, compute
-from dunning.policy import load_policy
-from dunning.schemas import STORES, TABLES, Snapshot
-from sandbox.fleet import CODES, STORIES, Fleet, load_fleet, make_fleet
-from sandbox.fleet.archetypes import ARCHETYPES
-from sandbox.fleet.writer import LiveWriter
-from sandbox.stripe_api import StripeSandbox
-from stores.postgres import open_reading, read_frame, tables_in
-from stores.settings import DATABASES, Settings
-from stores.stripe import read_stripe
+from trueup.contract import sweep
+from trueup.contract.schemas import STORES, TABLES, Snapshot
+from trueup.drift import find
+from trueup.engine.engine import Judged, compute
+from trueup.engine.policy import load_policy
+from trueup.sandbox.fleet import CODES, STORIES, Fleet, load_fleet, make_fleet
+from trueup.sandbox.fleet.archetypes import ARCHETYPES
+from trueup.sandbox.fleet.writer import LiveWriter
+from trueup.sandbox.stripe_api import StripeSandbox
+from trueup.stores.postgres.reading import open_reading, read_frame, tables_in
+from trueup.stores.settings import DATABASES, Settings
+from trueup.stores.stripe import read_stripe
 
 AS_OF = datetime(2026, 11, 20, 15, tzinfo=UTC)
 POLICY = load_policy()
@@ -128,7 +128,7 @@ def test_it_stays_true_for_a_day_whenever_it_was_made(as_of: datetime) -> None:
 
 
 def test_every_code_of_the_contract_has_a_plant() -> None:
-    from dunning.drift.codes import CODES as KNOWN
+    from trueup.drift.codes import CODES as KNOWN
 
     faults_of_reading = {"SRC_STALE", "SRC_PARTIAL"}
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sandbox.postgres import EmbeddedPostgres, create_store_tables
-from stores.models import STORE_METADATA
-from stores.settings import libpq_url
+from trueup.sandbox.postgres import EmbeddedPostgres, create_store_tables
+from trueup.stores.postgres.models import STORE_METADATA
+from trueup.stores.settings import libpq_url
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys
 from pathlib import Path
-from sandbox.postgres import EmbeddedPostgres
+from trueup.sandbox.postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1])) as server:
     print("up", flush=True)
     sys.stdin.readline()

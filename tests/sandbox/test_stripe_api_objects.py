@@ -11,8 +11,8 @@ import stripe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.stripe_api import objects
-from sandbox.stripe_api.packing import pack, pack_whole, unfold
+from trueup.sandbox.stripe_api import objects
+from trueup.sandbox.stripe_api.packing import pack, pack_whole, unfold
 
 CLASSES: dict[str, Any] = {
     "customers": stripe.Customer,

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.stripe_api.objects import as_frame
-from sandbox.stripe_api.packing import Packed, pack
-from sandbox.stripe_api.shelf import Query, Shelf
+from trueup.sandbox.stripe_api.collection import Query, Shelf
+from trueup.sandbox.stripe_api.objects import as_frame
+from trueup.sandbox.stripe_api.packing import Packed, pack
 
 CHARGES = st.lists(
     st.fixed_dictionaries(

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 import stripe
 
-from sandbox.stripe_api import Fault, StripeSandbox, StripeSandboxProcess, objects
+from trueup.sandbox.stripe_api import Fault, StripeSandbox, StripeSandboxProcess, objects
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -315,7 +315,17 @@ def test_the_program_serves_files(tmp_path: Path) -> None:
     pl.DataFrame({"charge_id": ["ch_1"]}).write_parquet(tmp_path / "charges.parquet")
     lines = [orjson.dumps({"refund_id": "re_1"}), orjson.dumps({"object": "refund", "id": "re_2"})]
     (tmp_path / "refunds-01.ndjson").write_bytes(b"\n".join(lines))
-    command = [sys.executable, "-m", "sandbox.stripe_api", "--port", "0", "--key", "sk_test_x", "--data", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "trueup.sandbox.stripe_api",
+        "--port",
+        "0",
+        "--key",
+        "sk_test_x",
+        "--data",
+        str(tmp_path),
+    ]
     program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ})
     assert program.stdout is not None
     client = client_of(program.stdout.readline().removeprefix("listening on ").strip(), "sk_test_x")

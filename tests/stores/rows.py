@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from stores.models import DATABASE_OF
-from stores.settings import libpq_url
+from trueup.stores.postgres.models import DATABASE_OF
+from trueup.stores.settings import libpq_url
 
 
 @contextmanager

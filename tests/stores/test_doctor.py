@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from sandbox.stripe_api import StripeSandbox
-from stores.doctor import Diagnosis, diagnose
-from stores.provision import init_db
-from stores.settings import Settings
 from tests.conftest import settings_for
 from tests.stores.rows import as_role, session
+from trueup.sandbox.stripe_api import StripeSandbox
+from trueup.stores.auditor.provision import init_db
+from trueup.stores.doctor import Diagnosis, diagnose
+from trueup.stores.settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stores.errors import AccountUnknown, SettingsError, StoreUnreachable, TableMissing, without_password
+from trueup.stores.errors import AccountUnknown, SettingsError, StoreUnreachable, TableMissing, without_password
 
 
 @pytest.mark.parametrize(

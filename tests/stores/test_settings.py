@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from stores.errors import SettingsError
-from stores.settings import DATABASES, NEEDS, Settings, libpq_url, load_settings, sqlalchemy_url
+from trueup.stores.errors import SettingsError
+from trueup.stores.settings import DATABASES, NEEDS, Settings, libpq_url, load_settings, sqlalchemy_url
 
 ENVIRONMENT = {
     "TRUEUP_CF_PROD_URL": "postgresql://reader:hunter2@db:5432/cf_prod",

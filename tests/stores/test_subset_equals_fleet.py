@@ -15,17 +15,17 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import SecretStr
 
-from assets.gathering import gather_look
-from dunning.contract import sweep
-from dunning.drift import find
-from dunning.engine import compute
-from dunning.policy import load_policy
-from dunning.schemas import STORES, Snapshot
-from sandbox.fleet import Fleet, load_fleet, make_fleet
-from sandbox.stripe_api import StripeSandbox
-from stores.lake import Lake
-from stores.scope import Scope
-from stores.settings import Settings
+from trueup.audit.gather import gather_look
+from trueup.contract import sweep
+from trueup.contract.schemas import STORES, Snapshot
+from trueup.drift import find
+from trueup.engine.engine import compute
+from trueup.engine.policy import load_policy
+from trueup.sandbox.fleet import Fleet, load_fleet, make_fleet
+from trueup.sandbox.stripe_api import StripeSandbox
+from trueup.stores.lake.tables import Lake
+from trueup.stores.scope import Scope
+from trueup.stores.settings import Settings
 
 AS_OF = datetime.now(UTC).replace(microsecond=0)
 BUCKETS = 3

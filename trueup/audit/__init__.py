@@ -1,0 +1,1 @@
+"""Audit: the stages of a run as a library: gather, judge, confirm, report. Dagster calls them; they never import it."""

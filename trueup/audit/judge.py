@@ -1,0 +1,137 @@
+"""Judging: from what the stores said to what should be, and to what disagrees.
+
+Here the frames of one look are swept, handed to the engine, and searched for disagreements. Everything is decided in
+`dunning/`; this file carries the frames there and back. It is the one way to do so: for the Dagster assets, for
+`trueup explain`, and for the look that an apply takes before it writes. What the assets hand on of a judgement is
+written and scanned here too (`keep`, `Kept`); which accounts are judged together is the business of `parts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, Self
+
+import polars as pl
+
+from trueup.audit.run_folder import write_frame
+from trueup.contract import Swept, sweep
+from trueup.contract.schemas import TABLES, Snapshot
+from trueup.correction.changes import CORRECTED_FROM, rows_behind
+from trueup.drift import find, implied
+from trueup.engine.engine import Judged, compute
+from trueup.engine.policy import Policy, load_policy
+from trueup.stores.settings import Settings
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the engine made of one look: its answer, what disagrees with it, and what each store implies."""
+
+    judged: Judged
+    findings: pl.DataFrame
+    implied: pl.DataFrame
+
+
+class Seen(Protocol):
+    """When each store was read, and which of them cannot be relied on."""
+
+    def observed_at(self) -> Mapping[str, datetime]: ...
+
+    def broken(self, age_hours_max: float, /) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a look is judged by: the policy, the instant, and how fresh rows have to be. It may leave this machine."""
+
+    policy: Policy
+    as_of: datetime
+    max_age_hours: float
+    settle_minutes: int
+
+    @classmethod
+    def of(cls, settings: Settings, as_of: datetime) -> Self:
+        return cls(load_policy(settings.policy), as_of, settings.max_age_hours, settings.settle_minutes)
+
+
+def sweep_snapshot(snapshot: Snapshot, basis: Basis) -> Swept:
+    """The facts that rules can use, and the faults of the others."""
+    return sweep(snapshot, as_of=basis.as_of, livemode=basis.policy.livemode)
+
+
+def judge(swept: Swept, seen: Seen, basis: Basis) -> Judgement:
+    """Compute and compare the swept facts of a look."""
+    broken = seen.broken(basis.max_age_hours)
+    judged = compute(swept.frames, basis.policy, basis.as_of, faults=swept.faults, broken_stores=broken)
+    findings = find(
+        judged,
+        basis.policy,
+        basis.as_of,
+        faults=swept.faults,
+        observed_at=seen.observed_at(),
+        broken=broken,
+        settle_minutes=basis.settle_minutes,
+    )
+    return Judgement(judged, findings, implied(judged))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A judgement as it was left in a folder, part by part: what has a row for every account is only scanned."""
+
+    desired: pl.LazyFrame
+    implied: pl.LazyFrame
+    findings: pl.DataFrame
+    facts: Snapshot  # the stores' rows behind the findings that are ours to correct
+    parts: int = 1
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        return cls(
+            parts=len(_files(folder, "desired")),
+            desired=_scan(folder, "desired"),
+            implied=_scan(folder, "implied"),
+            findings=_scan(folder, "findings").collect(),
+            facts={name: _scan(folder, name) for name in CORRECTED_FROM},
+        )
+
+
+def keep(folder: Path, part: str, judgement: Judgement, is_home: pl.Expr) -> None:
+    """Keep of a part's judgement what is said of its own accounts: a folder per frame, a Parquet file per part."""
+    findings = judgement.findings.filter(is_home)
+    frames = {
+        "desired": judgement.judged.desired.filter(is_home),
+        "implied": judgement.implied.filter(is_home),
+        "findings": findings,
+        **rows_behind(findings, judgement.judged.facts),
+    }
+    for name, frame in frames.items():
+        write_frame(folder / name / f"{part}.parquet", frame)
+
+
+def _scan(folder: Path, name: str) -> pl.LazyFrame:
+    return pl.scan_parquet(_files(folder, name))
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return sorted((folder / name).glob("*.parquet"))
+
+
+def write_snapshot(folder: Path, snapshot: Mapping[str, pl.LazyFrame]) -> None:
+    """Keep frames of the stores: one Parquet file per table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in snapshot.items():
+        frame.sink_parquet(folder / f"{name}.parquet")
+
+
+def read_snapshot(folder: Path) -> dict[str, pl.LazyFrame]:
+    """Frames of the stores as they were kept."""
+    return {name: pl.scan_parquet(folder / f"{name}.parquet") for name in TABLES}
+
+
+def height(frame: pl.LazyFrame) -> int:
+    """How many rows a scanned frame has."""
+    return int(frame.select(pl.len()).collect(engine="streaming").item())

@@ -1,0 +1,1 @@
+"""Correction: what is about to be written, and whether it may: changes, plan, gate, limits, ownership, refusals."""

@@ -1,0 +1,277 @@
+"""A plan: sorted changes and a manifest, one immutable value, named by the hash of its content.
+
+What is to change is decided in `corrections.py`, and whether it may in `gate.py`. This file says what a plan *is*:
+what its id covers, what the manifest counts, and how the one value is shown to people, to programs and to Dagster.
+Equal inputs give equal ids: the id covers the changes and what they were reasoned from (instant, policy, scope, size
+of the fleet), and leaves out when and by which run that happened to be worked out. An approver signs both
+(`manifest_hash`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+import polars as pl
+
+from trueup.contract.schemas import CHANGES
+
+LIFE: Final = timedelta(hours=24)  # a plan older than this describes a world that has moved on
+
+WITHOUT_ACCESS: Final = ("suspended", "bad_debt")
+TOLD: Final = ("state", "bad_debt", "status")  # columns whose transitions the manifest counts
+SHOWN_MAX: Final = 50  # how many changes a rendering for people lists
+
+_ORDER: Final = ("account_id", "table", "key", "column")
+
+
+@dataclass(frozen=True)
+class PlanScope:
+    """Whose rows the plan looked at: accounts by id, buckets by number, or, with neither, the fleet."""
+
+    label: str = "fleet"
+    accounts: tuple[str, ...] | None = None
+    buckets: tuple[int, ...] | None = None
+    bucket_count: int = 16
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "accounts": None if self.accounts is None else sorted(self.accounts),
+            "buckets": None if self.buckets is None else sorted(self.buckets),
+            "bucket_count": self.bucket_count,
+        }
+
+
+@dataclass(frozen=True)
+class Blast:
+    """How far a plan reaches, in accounts."""
+
+    accounts_changed: int
+    share: float  # of the fleet
+    newly_suspended: int
+    newly_bad_debt: int
+    losing_access: int  # from a state with access, or none, to one without
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sorted changes (schemas.CHANGES) and what they were reasoned from. Instants are UTC."""
+
+    as_of: datetime
+    policy_version: str
+    run_id: str
+    scope: PlanScope
+    snapshot: Mapping[str, datetime]  # store → the instant it was read
+    fleet_accounts: int  # of cf_prod, whatever the scope: what the share is a share of
+    changes: pl.DataFrame = field(repr=False)
+    created_at: datetime
+    expires_at: datetime
+
+    @cached_property
+    def plan_id(self) -> str:
+        """SHA-256 of the content. A stored plan whose content gives another id has been tampered with."""
+        head = {
+            "as_of": _text(self.as_of),
+            "policy_version": self.policy_version,
+            "scope": self.scope.as_dict(),
+            "fleet_accounts": self.fleet_accounts,
+        }
+        digest = hashlib.sha256(_canonical(head))
+        digest.update(self.changes.write_ndjson().encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Everything but the changes, as JSON holds it."""
+        blast = self.blast
+        return {
+            "plan_id": self.plan_id,
+            "as_of": _text(self.as_of),
+            "policy_version": self.policy_version,
+            "scope": self.scope.as_dict(),
+            "run_id": self.run_id,
+            "snapshot": {store: _text(at) for store, at in sorted(self.snapshot.items())},
+            "fleet_accounts": self.fleet_accounts,
+            "changes": self.changes.height,
+            "tables": {row["table"]: row["rows"] for row in self.per_table.iter_rows(named=True)},
+            "transitions": self.transitions.to_dicts(),
+            "blast_radius": {
+                "accounts_changed": blast.accounts_changed,
+                "share": blast.share,
+                "newly_suspended": blast.newly_suspended,
+                "newly_bad_debt": blast.newly_bad_debt,
+                "losing_access": blast.losing_access,
+            },
+            "created_at": _text(self.created_at),
+            "expires_at": _text(self.expires_at),
+        }
+
+    @cached_property
+    def manifest_json(self) -> str:
+        return _canonical(self.manifest).decode()
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 of the manifest: what an approver signs beside the id, so that no date can be moved afterwards."""
+        return hashlib.sha256(self.manifest_json.encode()).hexdigest()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.changes.is_empty()
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts that it changes."""
+        return frozenset(self.changes["account_id"].drop_nulls())
+
+    @cached_property
+    def per_table(self) -> pl.DataFrame:
+        """table, rows, columns: how many rows and how many of their columns are to change."""
+        return self.changes.group_by("table").agg(rows=pl.col("key").n_unique(), columns=pl.len()).sort("table")
+
+    @cached_property
+    def transitions(self) -> pl.DataFrame:
+        """table, column, from, to, rows: what turns into what, the most frequent first."""
+        return (
+            self.changes.filter(pl.col("column").is_in(TOLD))
+            .select("table", "column", _plain("before").alias("from"), _plain("after").alias("to"))
+            .group_by("table", "column", "from", "to")
+            .agg(rows=pl.len())
+            .sort("table", "column", "rows", "from", "to", descending=[False, False, True, False, False])
+        )
+
+    @cached_property
+    def blast(self) -> Blast:
+        states = self.changes.filter(pl.col("table") == "subs_dunning", pl.col("column") == "state")
+        before, after = _plain("before"), _plain("after")
+        had_access = ~before.is_in(WITHOUT_ACCESS)
+        flagged = self.changes.filter(
+            pl.col("table") == "subs_account", pl.col("column") == "bad_debt", pl.col("after") == "true"
+        )
+        written_off = pl.concat([states.filter(after == "bad_debt").select("account_id"), flagged.select("account_id")])
+        changed = self.changes["account_id"].drop_nulls().n_unique()
+        return Blast(
+            accounts_changed=changed,
+            share=share_of(changed, self.fleet_accounts),
+            newly_suspended=states.filter(after == "suspended", had_access).height,
+            newly_bad_debt=written_off["account_id"].n_unique(),
+            losing_access=states.filter(after.is_in(WITHOUT_ACCESS), had_access).height,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole plan, for JSON."""
+        return {"manifest": self.manifest, "changes": self.changes.to_dicts()}
+
+    def as_json(self) -> str:
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
+
+    def rows(self, limit: int | None = SHOWN_MAX) -> list[tuple[str, ...]]:
+        """The changes as `HEADERS` names them, for a table that people read."""
+        shown = self.changes if limit is None else self.changes.head(limit)
+        return [
+            (
+                account or "",
+                f"{table}.{column}",
+                key,
+                before,
+                after,
+                "insert" if version is None else str(version),
+                reason,
+            )
+            for account, table, column, key, before, after, version, reason in shown.select(
+                "account_id", "table", "column", "key", "before", "after", "row_version", "reason"
+            ).iter_rows()
+        ]
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What a reader wants to know first: (label, value)."""
+        blast = self.blast
+        return [
+            ("plan", self.plan_id),
+            ("as of", _text(self.as_of)),
+            ("policy", self.policy_version),
+            ("scope", self.scope.label),
+            ("changes", f"{self.changes.height} columns of {int(self.per_table['rows'].sum())} rows"),
+            ("accounts", f"{blast.accounts_changed} of {self.fleet_accounts} ({blast.share:.2%})"),
+            ("newly suspended", str(blast.newly_suspended)),
+            ("newly bad debt", str(blast.newly_bad_debt)),
+            ("losing access", str(blast.losing_access)),
+            ("expires", _text(self.expires_at)),
+        ]
+
+    def as_markdown(self, limit: int | None = SHOWN_MAX) -> str:
+        """The plan for Dagster's pages: what counts, then its first changes."""
+        if self.is_empty:
+            return f"Plan `{self.plan_id}` is empty: everything that is ours to write is already right."
+        parts = [
+            _markdown(("", ""), self.summary()),
+            _markdown(("table", "column", "from", "to", "rows"), self.transitions.iter_rows()),
+            _markdown(HEADERS, self.rows(limit)),
+        ]
+        left_out = self.changes.height - min(limit or self.changes.height, self.changes.height)
+        return "\n\n".join(parts) + (f"\n\n… and {left_out} more changes." if left_out else "")
+
+
+HEADERS: Final = ("account", "column", "key", "before", "after", "row version", "reason")
+
+
+def make_plan(
+    changes: pl.DataFrame,
+    *,
+    as_of: datetime,
+    policy_version: str,
+    run_id: str,
+    scope: PlanScope,
+    snapshot: Mapping[str, datetime],
+    fleet_accounts: int,
+    created_at: datetime,
+    life: timedelta = LIFE,
+) -> Plan:
+    """A plan of these changes (schemas.CHANGES, in any order)."""
+    return Plan(
+        as_of=as_of,
+        policy_version=policy_version,
+        run_id=run_id,
+        scope=scope,
+        snapshot=dict(snapshot),
+        fleet_accounts=fleet_accounts,
+        changes=in_order(changes),
+        created_at=created_at,
+        expires_at=created_at + life,
+    )
+
+
+def in_order(changes: pl.DataFrame) -> pl.DataFrame:
+    """Changes with the columns, types and order that a plan's id is taken over."""
+    return changes.select(pl.col(name).cast(dtype) for name, dtype in CHANGES.items()).sort(*_ORDER, nulls_last=True)
+
+
+def share_of(accounts: int, fleet_accounts: int) -> float:
+    """The share of the fleet; of a fleet that counts nobody, anything is all of it."""
+    if accounts == 0:
+        return 0.0
+    return accounts / fleet_accounts if fleet_accounts > 0 else 1.0
+
+
+def _plain(column: str) -> pl.Expr:
+    """JSON text of a word, a flag or a null, without its quotes."""
+    return pl.col(column).str.strip_chars('"')
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _markdown(headers: tuple[str, ...], rows: Any) -> str:  # noqa: ANN401 - any iterable of tuples
+    lines = [headers, tuple("---" for _ in headers), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,231 @@
+"""Evidence: what the rules look at, prepared once.
+
+Both sides of every comparison: what the stores said at `as_of`, and what the engine made of it. A rule takes an
+Evidence and nothing else. Frames that several rules need are worked out here, so that a rule reads as the sentence it
+stands for. `unsure_*` name what a broken row hides: where a row was taken out, "there is none" cannot be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from trueup.contract import NO_DUE_DATE
+from trueup.contract.as_of import status_at
+from trueup.contract.schemas import DunningState, Snapshot
+from trueup.engine.policy import Policy
+
+if TYPE_CHECKING:
+    from trueup.engine.engine import Judged
+
+LIVE: Final = ("active", "trialing", "past_due", "unpaid")
+"""Statuses of a live subscription."""
+
+ENDED: Final = ("canceled", "incomplete_expired")
+"""Statuses of a subscription that has ended."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that rules may look at; frames are lazy."""
+
+    judged: Judged
+    policy: Policy
+    as_of: datetime
+    faults: pl.LazyFrame
+
+    @property
+    def facts(self) -> Snapshot:
+        """The stores' rows as known at `as_of`."""
+        return self.judged.facts
+
+    @property
+    def mapping(self) -> pl.LazyFrame:
+        """account_id, customer_id: each pair once, in the policy's livemode."""
+        return self.judged.mapping.lazy().select("account_id", "customer_id").drop_nulls().unique()
+
+    @property
+    def invoices(self) -> pl.LazyFrame:
+        """The judged invoices of both views."""
+        return self.judged.invoices.lazy()
+
+    @property
+    def attempts(self) -> pl.LazyFrame:
+        """The attempts of both views, on invoices of the policy's livemode."""
+        ours = self.invoices.filter(self.is_our_mode).select("ref")
+        return self.judged.attempts.lazy().join(ours, on="ref", how="semi")
+
+    @property
+    def accounts(self) -> pl.LazyFrame:
+        """Accounts of cf_prod: account_id, parent_account_id, account_status, plan_code."""
+        return self.judged.accounts.lazy().select("account_id", "parent_account_id", "account_status", "plan_code")
+
+    @property
+    def sure(self) -> pl.LazyFrame:
+        """The engine's answers of which it is sure: schemas.DESIRED, is_exempt (itself, not by its parent)."""
+        own = self.judged.accounts.lazy().select("account_id", "is_exempt")
+        sure = self.judged.desired.lazy().filter(pl.col("quality") == "determinate")
+        return sure.join(own, on="account_id", how="inner", validate="1:1")
+
+    @cached_property
+    def stripe_invoices(self) -> pl.LazyFrame:
+        """Stripe's invoices in the policy's livemode, mapped or not, with their status at `as_of`."""
+        return self.facts["stripe_invoices"].filter(self.is_our_mode).with_columns(self.status_at.alias("status"))
+
+    @cached_property
+    def ledger(self) -> pl.LazyFrame:
+        """billing_prod's invoices with their status at `as_of` and their object_id."""
+        return self.facts["invoices"].with_columns(
+            self.status_at.alias("status"), object_id=pl.coalesce("stripe_invoice_id", "invoice_id")
+        )
+
+    @property
+    def is_our_mode(self) -> pl.Expr:
+        """A Stripe object of the policy's livemode."""
+        return pl.col("livemode").ne_missing(not self.policy.livemode)
+
+    @property
+    def status_at(self) -> pl.Expr:
+        """An invoice's status at `as_of`."""
+        return status_at(self.as_of)
+
+    @property
+    def live_of_anyone(self) -> pl.LazyFrame:
+        """Live subscriptions in the policy's livemode, mapped or not."""
+        return self.facts["stripe_subscriptions"].filter(self.is_our_mode, pl.col("status").is_in(LIVE))
+
+    @property
+    def subscriptions(self) -> pl.LazyFrame:
+        """Subscriptions of mapped customers, once for each account: account_id and Stripe's columns."""
+        ours = self.facts["stripe_subscriptions"].filter(self.is_our_mode)
+        return ours.join(self.mapping, on="customer_id", how="inner")
+
+    @cached_property
+    def live(self) -> pl.LazyFrame:
+        """The live ones of `subscriptions`."""
+        columns = ["account_id", "customer_id", "subscription_id", "status", "price_ids"]
+        return self.live_of_anyone.join(self.mapping, on="customer_id", how="inner").select(columns).collect().lazy()
+
+    @property
+    def access(self) -> pl.LazyFrame:
+        """account_id, has_entitlements, is_access_unknown: for accounts with any entitlement row."""
+        active = pl.col("active")
+        return (
+            self.facts["entitlements"]
+            .group_by("account_id")
+            .agg(has_entitlements=active.fill_null(value=False).any(), is_unknown=active.is_null().any())
+            .with_columns(is_access_unknown=~pl.col("has_entitlements") & pl.col("is_unknown"))
+            .drop("is_unknown")
+        )
+
+    @cached_property
+    def stored(self) -> pl.LazyFrame:
+        """The engine's sure answers beside the stored dunning rows, for accounts that are not exempt.
+
+        schemas.DESIRED, rank, stored_state (a missing row is good standing), stored_rank, and stored_ of each counter.
+        Rows whose stored state cannot be told are left out.
+        """
+        rows = self.facts["subs_dunning"].select(
+            "account_id",
+            has_row=pl.lit(value=True),
+            stored_state="state",
+            stored_attempt_count="attempt_count",
+            stored_clock_started_on="clock_started_on",
+            stored_next_retry_at="next_retry_at",
+            stored_driver_invoice_id="driver_invoice_id",
+        )
+        missing = pl.col("has_row").is_null()
+        return (
+            self.sure.filter(~pl.col("is_exempt"))
+            .join(rows, on="account_id", how="left", validate="1:1")
+            .with_columns(
+                stored_state=pl.when(missing).then(pl.lit("good_standing")).otherwise(pl.col("stored_state")),
+                stored_attempt_count=pl.when(missing).then(0).otherwise(pl.col("stored_attempt_count")),
+            )
+            .filter(pl.col("stored_state").is_not_null())
+            .with_columns(rank=rank("state"), stored_rank=rank("stored_state"))
+        )
+
+    @cached_property
+    def pairs(self) -> pl.LazyFrame:
+        """The ledger's invoices beside Stripe's of the same id, where anything of the two differs.
+
+        account_id, object_id, invoice_id, stripe_invoice_id, and of both sides status, currency and what that view of
+        the money says is outstanding (stripe_ for Stripe's; null where no customer maps and nobody has judged it).
+        """
+        outstanding = self.invoices.select("view", "invoice_id", "outstanding").unique(["view", "invoice_id"])
+        of_ledger = outstanding.filter(pl.col("view") == "internal").drop("view")
+        of_stripe = outstanding.filter(pl.col("view") == "stripe").select(
+            stripe_invoice_id="invoice_id", stripe_outstanding="outstanding"
+        )
+        theirs = self.facts["stripe_invoices"].select(
+            stripe_invoice_id="invoice_id", stripe_status=self.status_at, stripe_currency="currency"
+        )
+        sides = (("status", "stripe_status"), ("currency", "stripe_currency"), ("outstanding", "stripe_outstanding"))
+        pairs = (
+            self.ledger.select("account_id", "object_id", "invoice_id", "stripe_invoice_id", "status", "currency")
+            .filter(pl.col("stripe_invoice_id").is_not_null())
+            .join(theirs, on="stripe_invoice_id", how="inner", validate="m:1")
+            .join(of_ledger, on="invoice_id", how="left", validate="m:1")
+            .join(of_stripe, on="stripe_invoice_id", how="left", validate="m:1")
+        )
+        return pairs.filter(pl.any_horizontal(pl.col(a) != pl.col(b) for a, b in sides)).collect().lazy()
+
+    def unsure_objects(self, *tables: str) -> pl.LazyFrame:
+        """object_id: what a broken row of these tables is about."""
+        return self._unsure(tables).select("object_id").drop_nulls().unique()
+
+    def unsure_accounts(self, *tables: str) -> pl.LazyFrame:
+        """account_id: whose a broken row of these tables is."""
+        return self._unsure(tables).select("account_id").drop_nulls().unique()
+
+    def _unsure(self, tables: tuple[str, ...]) -> pl.LazyFrame:
+        return self.faults.filter(pl.col("table").is_in(tables), pl.col("rule") != NO_DUE_DATE)
+
+
+def rank(column: str) -> pl.Expr:
+    """A dunning state's place in the order of severity, 0 to 5."""
+    return pl.col(column).cast(DunningState, strict=False).to_physical().cast(pl.Int64())
+
+
+Fields = Mapping[str, pl.Expr | str]
+
+FOUND: Final = ("account_id", "object_id", "severity", "observed", "desired", "stores", "owner")
+"""The columns that a rule gives; null where the table of codes says it."""
+
+
+def found(
+    rows: pl.LazyFrame,
+    observed: Mapping[str, Fields],
+    *,
+    object_id: pl.Expr | str | None = None,
+    desired: Fields | None = None,
+    severity: pl.Expr | None = None,
+) -> pl.LazyFrame:
+    """A rule's rows as findings: `observed` says, store by store, what each said; values become JSON.
+
+    Returns the columns of `FOUND`, one row per account and object.
+    """
+    sides = [_side(fields).alias(store) for store, fields in observed.items()]
+    nothing = pl.lit(None, pl.String())
+    about = pl.col(object_id) if isinstance(object_id, str) else object_id
+    return rows.select(
+        account_id=pl.col("account_id"),
+        object_id=nothing if about is None else about,
+        severity=nothing if severity is None else severity,
+        observed=pl.struct(*sides).struct.json_encode(),
+        desired=nothing if desired is None else _side(desired).struct.json_encode(),
+        stores=pl.lit(None, pl.List(pl.String())),
+        owner=nothing,
+    )
+
+
+def _side(fields: Fields) -> pl.Expr:
+    """A name for each value: a column by its name, or an expression."""
+    values = {name: pl.col(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return pl.struct([value.alias(name) for name, value in values.items()])

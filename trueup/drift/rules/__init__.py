@@ -1,0 +1,1 @@
+"""The rules of drift: one file per category of findings, one small function per code."""

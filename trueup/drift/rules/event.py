@@ -1,0 +1,80 @@
+"""Events: provider events that a handler could not take in.
+
+An event that stays pending or stuck matters as long as its account disagrees about anything else; once it agrees, the
+recompute has done the event's work and it can be resolved. Which of the two it is depends on all other findings, so
+these rows are told apart last (`told_apart`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from trueup.drift.evidence import Evidence, found
+
+STUCK_FOR: Final = timedelta(hours=1)
+
+_OF_EVENTS: Final = "EVT_"
+
+
+def evt_stuck(seen: Evidence) -> pl.LazyFrame:
+    """Pending or stuck for longer than an hour: of an account that disagrees, until `told_apart` knows better."""
+    late = _unresolved(seen).filter(
+        pl.col("is_well_formed").fill_null(value=True),
+        pl.col("status").is_in(["pending", "stuck", "resolved"]),
+        pl.col("received_at") < seen.as_of - STUCK_FOR,
+    )
+    return _events(late)
+
+
+def evt_malformed(seen: Evidence) -> pl.LazyFrame:
+    """A payload that no handler can read: kept apart until somebody has looked at it."""
+    return _events(_unresolved(seen).filter(~pl.col("is_well_formed")))
+
+
+def told_apart(findings: pl.DataFrame) -> pl.DataFrame:
+    """Stuck events with their code: EVT_STUCK where the account has a finding other than EVT_, else EVT_STUCK_MOOT."""
+    others = findings.filter(~pl.col("code").str.starts_with(_OF_EVENTS)).select("account_id").drop_nulls().unique()
+    is_stuck = pl.col("code").is_in(["EVT_STUCK", "EVT_STUCK_MOOT"])
+    disagrees = pl.col("disagrees").fill_null(value=False)
+    return (
+        findings.join(others.with_columns(disagrees=pl.lit(value=True)), on="account_id", how="left", validate="m:1")
+        .with_columns(
+            code=pl.when(~is_stuck)
+            .then(pl.col("code"))
+            .when(disagrees)
+            .then(pl.lit("EVT_STUCK"))
+            .otherwise(pl.lit("EVT_STUCK_MOOT")),
+            desired=pl.when(~is_stuck).then(pl.col("desired")).when(~disagrees).then(pl.lit(_RESOLVED)),
+        )
+        .drop("disagrees")
+    )
+
+
+_RESOLVED: Final = '{"status":"resolved"}'
+
+
+def _unresolved(seen: Evidence) -> pl.LazyFrame:
+    """Events that were not resolved by `as_of`; those resolved later were stuck then."""
+    is_resolved = (pl.col("status") == "resolved") & (pl.col("resolved_at") <= seen.as_of).fill_null(value=True)
+    return seen.facts["subs_stuck_events"].filter(~is_resolved.fill_null(value=False))
+
+
+def _events(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return found(
+        rows,
+        {
+            "subs_dunning": {
+                "status": "status",
+                "attempts": "attempts",
+                "received_at": "received_at",
+                "is_well_formed": "is_well_formed",
+            }
+        },
+        object_id="event_id",
+    )
+
+
+RULES: Final = (evt_stuck, evt_malformed)

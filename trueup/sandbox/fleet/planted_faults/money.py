@@ -1,0 +1,210 @@
+"""Plants of the money group: invoices, payments, refunds and disputes on which billing_prod and Stripe differ."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from trueup.sandbox.fleet import ids
+from trueup.sandbox.fleet.planted_faults.fleet_editor import Ground, Plant, found, of
+
+
+def missing_internal(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The ledger never got the invoice; its charge, written by another, is there."""
+    ground.drop("invoices", of(chosen, "invoice_id", "bill_id"))
+    return [found(chosen, "INV_MISSING_INTERNAL", "stripe_invoice_id")]
+
+
+def missing_stripe(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The ledger names an invoice that Stripe does not have."""
+    ghosts = chosen.with_columns(ghost_id=ids.dated("in", chosen["bill_at"], ground.rng))
+    rows = ghosts.select(
+        "account_id",
+        invoice_id="inv_ghost_" + pl.col("account_id"),
+        stripe_invoice_id="ghost_id",
+        billing_reason=pl.lit("manual"),
+        status=pl.lit("paid"),
+        collection_method=pl.lit("charge_automatically"),
+        currency="bill_currency",
+        amount_due="bill_amount",
+        amount_paid="bill_amount",
+        attempt_count=pl.lit(0),
+        finalized_at="bill_at",
+        paid_at="bill_paid_at",
+        effective_at="bill_at",
+        updated_at="bill_paid_at",
+        version=pl.lit(2),
+    )
+    ground.add("invoices", rows)
+    return [found(ghosts, "INV_MISSING_STRIPE", "ghost_id")]
+
+
+def paid_in_stripe_only(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The customer paid and the ledger's invoice is still open."""
+    unpaid(ground, chosen)
+    return [found(chosen, "INV_PAID_STRIPE_OPEN_INTERNAL", "stripe_invoice_id")]
+
+
+def unpaid(ground: Ground, chosen: pl.DataFrame) -> None:
+    """The ledger's invoice as it was before it was paid."""
+    ground.set("invoices", of(chosen, "invoice_id", "bill_id"), status="open", amount_paid=0, paid_at=None)
+
+
+def paid_in_ledger_only(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The ledger believes that an invoice was paid which Stripe is still collecting."""
+    paid_at = pl.lit(ground.as_of - timedelta(hours=9))
+    is_bill = of(chosen, "invoice_id", "bill_id")
+    ground.set("invoices", is_bill, status="paid", amount_paid=pl.col("amount_due"), paid_at=paid_at)
+    return [found(chosen, "INV_OPEN_STRIPE_PAID_INTERNAL", "stripe_invoice_id")]
+
+
+def status_mismatch(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Void in Stripe, still open in the ledger."""
+    ground.set("invoices", of(chosen, "invoice_id", "bill_id"), status="open", voided_at=None)
+    return [found(chosen, "INV_STATUS_MISMATCH", "stripe_invoice_id")]
+
+
+def amount_mismatch(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Both say open, and not the same amount."""
+    ground.set("invoices", of(chosen, "invoice_id", "bill_id"), amount_due=pl.col("amount_due") + 500)
+    return [found(chosen, "INV_AMOUNT_MISMATCH", "stripe_invoice_id")]
+
+
+def currency_mismatch(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The same amount in another currency."""
+    other = pl.when(pl.col("currency") == "chf").then(pl.lit("sek")).otherwise(pl.lit("chf"))
+    ground.set("invoices", of(chosen, "invoice_id", "bill_id"), currency=other)
+    return [found(chosen, "INV_CURRENCY_MISMATCH", "stripe_invoice_id")]
+
+
+def double_charge(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The customer paid the same invoice twice, and both sides know."""
+    again = extra_payment(ground, chosen)
+    payment = again.select(
+        invoice_payment_id=ids.dated("inpay", again["again_at"], ground.rng),
+        invoice_id="stripe_invoice_id",
+        status=pl.lit("paid"),
+        amount_paid="bill_amount",
+        amount_requested="bill_amount",
+        currency="bill_currency",
+        created_at="again_at",
+        paid_at="again_at",
+        payment_type=pl.lit("payment_intent"),
+        payment_intent_id="again_intent_id",
+        livemode=pl.lit(True),
+    )
+    ground.add("stripe_invoice_payments", payment)
+    ours = again.select(
+        "account_id",
+        charge_id="chg_again_" + pl.col("account_id"),
+        invoice_id="bill_id",
+        stripe_charge_id="again_charge_id",
+        amount="bill_amount",
+        amount_refunded=pl.lit(0),
+        currency="bill_currency",
+        status=pl.lit("succeeded"),
+        trigger=pl.lit("manual"),
+        attempted_at="again_at",
+        effective_at="again_at",
+        updated_at="again_at",
+        version=pl.lit(1),
+    )
+    ground.add("charges", ours)
+    return [found(chosen, "PAY_DOUBLE_CHARGE", "stripe_invoice_id")]
+
+
+def unlinked_payment(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Money came in, for nothing that anyone can name."""
+    again = extra_payment(ground, chosen)
+    return [found(again, "PAY_UNLINKED", "again_charge_id")]
+
+
+def extra_payment(ground: Ground, chosen: pl.DataFrame) -> pl.DataFrame:
+    """One more payment in Stripe, of the latest bill's amount, two days ago: `again_*` names it."""
+    at = pl.Series([ground.as_of - timedelta(days=2)] * len(chosen), dtype=pl.Datetime("us", "UTC"))
+    again = chosen.with_columns(
+        again_at=at,
+        again_charge_id=ids.dated("ch", at, ground.rng),
+        again_intent_id=ids.dated("pi", at, ground.rng),
+    )
+    ground.add(
+        "stripe_payment_intents",
+        again.select(
+            "customer_id",
+            payment_intent_id="again_intent_id",
+            status=pl.lit("succeeded"),
+            amount="bill_amount",
+            currency="bill_currency",
+            created_at="again_at",
+            latest_charge_id="again_charge_id",
+            payment_method_id="pm_id",
+            payment_method_type="pm_type",
+            livemode=pl.lit(True),
+        ),
+    )
+    ground.add(
+        "stripe_charges",
+        again.select(
+            "customer_id",
+            charge_id="again_charge_id",
+            payment_intent_id="again_intent_id",
+            status=pl.lit("succeeded"),
+            amount="bill_amount",
+            amount_refunded=pl.lit(0),
+            currency="bill_currency",
+            created_at="again_at",
+            payment_method_id="pm_id",
+            payment_method_type="pm_type",
+            livemode=pl.lit(True),
+        ),
+    )
+    return again
+
+
+def unrecorded_charge(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Stripe charged the invoice and the ledger has no such charge."""
+    ground.drop("charges", of(chosen, "charge_id"))
+    return [found(chosen, "PAY_UNRECORDED", "stripe_charge_id")]
+
+
+def unrecorded_refund(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Stripe gave money back and the ledger does not know."""
+    ground.set("charges", of(chosen, "charge_id"), amount_refunded=0)
+    return [found(chosen, "REFUND_UNRECORDED", "stripe_charge_id")]
+
+
+def no_credit_note(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Money went back and no credit note says why."""
+    without_credit_notes(ground, chosen)
+    return [found(chosen, "REFUND_NO_CREDIT_NOTE", "stripe_invoice_id")]
+
+
+def without_credit_notes(ground: Ground, chosen: pl.DataFrame) -> None:
+    """The latest bill's credit notes, gone from both sides."""
+    ground.drop("credit_notes", of(chosen, "invoice_id", "bill_id"))
+    ground.drop("stripe_credit_notes", of(chosen, "invoice_id", "stripe_invoice_id"))
+
+
+def lost_dispute(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """The bank took the money back; the invoice still says paid."""
+    without_credit_notes(ground, chosen)
+    return [found(chosen, "DISPUTE_LOST_UNRESOLVED", "stripe_invoice_id")]
+
+
+PLANTS: Final = (
+    Plant("INV_MISSING_INTERNAL", 25, missing_internal),
+    Plant("INV_MISSING_STRIPE", 6, missing_stripe),
+    Plant("INV_PAID_STRIPE_OPEN_INTERNAL", 60, paid_in_stripe_only),
+    Plant("INV_OPEN_STRIPE_PAID_INTERNAL", 12, paid_in_ledger_only, ("retrying",)),
+    Plant("INV_STATUS_MISMATCH", 15, status_mismatch, ("void",)),
+    Plant("INV_AMOUNT_MISMATCH", 15, amount_mismatch, ("retrying", "final_notice")),
+    Plant("INV_CURRENCY_MISMATCH", 4, currency_mismatch),
+    Plant("PAY_DOUBLE_CHARGE", 10, double_charge),
+    Plant("PAY_UNLINKED", 10, unlinked_payment),
+    Plant("PAY_UNRECORDED", 25, unrecorded_charge),
+    Plant("REFUND_UNRECORDED", 12, unrecorded_refund, ("refunded", "partly_refunded")),
+    Plant("REFUND_NO_CREDIT_NOTE", 12, no_credit_note, ("refunded", "partly_refunded")),
+    Plant("DISPUTE_LOST_UNRESOLVED", 8, lost_dispute, ("dispute_lost_lately",)),
+)

@@ -1,0 +1,1 @@
+"""Apply: the only room that writes a billing store."""

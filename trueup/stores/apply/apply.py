@@ -1,0 +1,299 @@
+"""Apply: an approved plan, written.
+
+The plan's row is taken with a lock, the gate is asked, its accounts are gathered once more, and then batches of
+accounts are written, each in one transaction with its events, its audit entries and the record that it was applied.
+Killed at any point and started again, it finishes what is left, since everything that says how far it came committed
+with the change. A dry run is the same code with every transaction rolled back.
+
+What becomes of an account is its outcome, and all of its changes share it: *applied*; *already applied*, by an earlier
+start of the same apply; *superseded*, since something else is desired by now; *conflict*, since someone moved a row
+first; *blocked*, since its rows stayed locked, which leaves the plan open to be applied again. Nobody is overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+import psycopg
+import stamina
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from trueup.correction.changes import ALONG
+from trueup.correction.gate import check
+from trueup.correction.plan import Plan
+from trueup.correction.refusals import KillSwitchOn
+from trueup.stores.apply.batch import Batch
+from trueup.stores.apply.outcomes import (
+    UNIT,
+    ApplyResult,
+    Outcome,
+    Outcomes,
+    entries_of,
+    outcome_table,
+    remember,
+    remembered,
+)
+from trueup.stores.auditor.approvals import approvals_of, limits_of, load_approvers
+from trueup.stores.auditor.audit_log import Entry, Head, append, auditor_key, note_head
+from trueup.stores.auditor.connection import actor, utc_now, writing
+from trueup.stores.auditor.gate_facts import gate_facts, read_kill_switch
+from trueup.stores.auditor.outbox import emit, events_of
+from trueup.stores.auditor.plans import Kept, find_plan, read_plan, recording_refusals, set_status
+from trueup.stores.settings import Settings
+
+Regather = Callable[[frozenset[str]], pl.DataFrame]
+"""Accounts → the changes (schemas.CHANGES) that are desired of them now, whether or not their rows are settling."""
+
+Checkpoint = Callable[[str], None]
+"""Told the name of each step when it is done; tests end the process there."""
+
+Progress = Callable[[int, int], None]
+"""Told of units done, and units in all."""
+
+STEPS: Final = (
+    "gate passed", "regathered", "copied", "locked", "written", "outbox filled", "logged", "committed", "finished",
+)  # fmt: skip
+"""Every step that a checkpoint is told of, in order; those from `copied` to `committed` come once for each batch."""
+
+_ATTEMPTS: Final = 3  # of one batch, before it is halved to find what blocks it
+_IMPATIENT_SECONDS: Final = 0.2  # how long a halved batch waits for a lock
+_TRANSIENT: Final = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
+
+
+class Blocked(Exception):
+    """The batch could not get its locks: a lock timeout, a deadlock or a serialization failure."""
+
+
+def apply_plan(
+    settings: Settings,
+    plan_id: str,
+    *,
+    regather: Regather,
+    dry_run: bool = False,
+    now: Callable[[], datetime] = utc_now,
+    checkpoint: Checkpoint = lambda _step: None,
+    on_progress: Progress = lambda _done, _all: None,
+) -> ApplyResult:
+    """Apply an approved plan; `plan_id` may be the beginning of its id.
+
+    Raises:
+        PlanUnknown: there is no such plan.
+        Refusal: the gate stays closed; nothing was written but the refusal's audit entry.
+        StoreError: a store could not be reached or broke off. Applying again finishes what is left.
+    """
+    with writing(settings) as connection, _alone(connection):
+        plan_id = find_plan(connection, plan_id)
+        apply = _Apply(settings, connection, dry_run, now, checkpoint, on_progress)
+        with recording_refusals(connection, settings, plan_id, "dry run" if dry_run else "apply", now()):
+            kept = apply.pass_gate(plan_id)
+            if kept.status == "applied":
+                return apply.report(kept.plan, was_finished=True)
+            checkpoint("gate passed")
+            apply.write(kept.plan, regather)
+        apply.finish(kept.plan)
+        checkpoint("finished")
+        return apply.report(kept.plan)
+
+
+@dataclass
+class _Apply:
+    """One apply: its terms, and what it has done so far."""
+
+    settings: Settings
+    connection: Connection
+    dry_run: bool
+    now: Callable[[], datetime]
+    step: Checkpoint
+    on_progress: Progress
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    rows_written: int = 0
+    events_emitted: int = 0
+
+    def __post_init__(self) -> None:
+        self.key = auditor_key(self.settings)
+        self.actor = actor()
+
+    def pass_gate(self, plan_id: str) -> Kept:
+        """Take the plan's row and ask the gate; a plan that was finished before passes as it is."""
+        with self.transaction():
+            kept = read_plan(self.connection, plan_id, lock=True)
+            self.outcomes = remembered(self.connection, plan_id)
+            if not _is_finished(kept):
+                approvals = approvals_of(self.connection, kept.plan, load_approvers(self.settings.approvers_file))
+                facts = gate_facts(self.connection, kept, self.now())
+                check(kept.plan, approvals, limits_of(self.settings), facts)
+                set_status(self.connection, plan_id, "applying")
+        return kept
+
+    def write(self, plan: Plan, regather: Regather) -> None:
+        """Write what is left of the plan, in batches of units."""
+        left = plan.changes.with_columns(UNIT).filter(~pl.col("unit").is_in(list(self.outcomes)))
+        changes = _with_wanted(left, regather)
+        self.step("regathered")
+        units = changes["unit"].unique(maintain_order=True).to_list()
+        size = self.settings.apply_batch_accounts
+        for start in range(0, len(units), size):
+            self._insist(plan, changes, units[start : start + size])
+            self.on_progress(min(start + size, len(units)), len(units))
+
+    def finish(self, plan: Plan) -> None:
+        """Close the plan, unless units are blocked: those wait for its next apply."""
+        counts = self.report(plan).counts
+        with self.transaction():
+            if counts["blocked"] == 0:
+                set_status(self.connection, plan.plan_id, "applied", self.now())
+            entry = Entry(self.actor, "finished", plan_id=plan.plan_id, detail={"accounts": counts})
+            head = append(self.connection, self.key, [entry], self.now())
+        self._note(head)
+
+    def report(self, plan: Plan, *, was_finished: bool = False) -> ApplyResult:
+        table = outcome_table(plan.changes, self.outcomes)
+        return ApplyResult(plan.plan_id, self.dry_run, was_finished, table, self.rows_written, self.events_emitted)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction, which a dry run ends with a rollback. This is the one place where the two differ."""
+        with self.connection.begin() as transaction:
+            yield
+            if self.dry_run:
+                transaction.rollback()
+
+    def _insist(self, plan: Plan, changes: pl.DataFrame, units: list[str]) -> None:
+        """Write a batch; if locks stand in its way for long, halve it until only what is blocked is left."""
+        try:
+            for attempt in stamina.retry_context(on=Blocked, attempts=_ATTEMPTS, wait_initial=0.05, wait_max=1.0):
+                with attempt:
+                    self._commit(plan, changes, units, self.settings.apply_lock_timeout_seconds)
+        except Blocked as blocked:
+            self._halve(plan, changes, units, blocked)
+
+    def _halve(self, plan: Plan, changes: pl.DataFrame, units: list[str], blocked: Blocked) -> None:
+        if len(units) == 1:
+            self.outcomes[units[0]] = Outcome("blocked", str(blocked))
+            return
+        half = len(units) // 2
+        for part in (units[:half], units[half:]):
+            try:
+                self._commit(plan, changes, part, _IMPATIENT_SECONDS)
+            except Blocked as again:
+                self._halve(plan, changes, part, again)
+
+    def _commit(self, plan: Plan, changes: pl.DataFrame, units: list[str], lock_timeout: float) -> None:
+        """One batch in one transaction."""
+        batch = changes.filter(pl.col("unit").is_in(units))
+        try:
+            with self.transaction():
+                outcomes, rows, events, head = self._write(plan, batch, lock_timeout)
+        except (DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(cause, _TRANSIENT):
+                raise Blocked(type(cause).__name__) from error
+            raise
+        self.step("committed")
+        self.outcomes |= outcomes
+        self.rows_written += rows
+        self.events_emitted += events
+        self._note(head)
+
+    def _write(self, plan: Plan, changes: pl.DataFrame, lock_timeout: float) -> tuple[Outcomes, int, int, Head | None]:
+        """All that one batch writes. The audit log's lock is taken last, since it keeps every other writer waiting."""
+        at = self.now()
+        self.connection.execute(_LOCK_TIMEOUT, {"timeout": f"{lock_timeout * 1000:.0f}ms"})
+        _refuse_if_stopped(self.connection)
+        batch = Batch(self.connection, changes)
+        self.step("copied")
+        batch.lock_rows()
+        self.step("locked")
+        outcomes = _passed_over(batch, plan.plan_id)
+        written, beaten = batch.insert_rows()
+        outcomes |= dict.fromkeys(beaten, Outcome("conflict", "someone else inserted the row first"))
+        batch.leave_out(beaten)
+        written += batch.update_rows()
+        self.step("written")
+        told = {"plan_id": plan.plan_id, "as_of": plan.manifest["as_of"], "policy_version": plan.policy_version}
+        events = emit(self.connection, [event for row in written for event in events_of(row, told)], at)
+        self.step("outbox filled")
+        batch.record_applied(plan.plan_id, at)
+        outcomes |= {unit: Outcome("applied") for unit in changes["unit"].unique() if unit not in outcomes}
+        remember(self.connection, plan.plan_id, outcomes, changes, at)
+        head = append(self.connection, self.key, entries_of(plan, changes, outcomes, written, self.actor), at)
+        self.step("logged")
+        return outcomes, len(written), events, head
+
+    def _note(self, head: Head | None) -> None:
+        if not self.dry_run:
+            note_head(self.settings, head)
+
+
+_LOCK_TIMEOUT: Final = text("SELECT set_config('lock_timeout', :timeout, true)")
+_ENTER: Final = text("SELECT pg_advisory_lock(hashtextextended('trueup.apply', 0))")
+_LEAVE: Final = text("SELECT pg_advisory_unlock(hashtextextended('trueup.apply', 0))")
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """One apply at a time; another waits here. Locks and versions would keep them apart too: this keeps it simple."""
+    with connection.begin():
+        connection.execute(_ENTER)
+    yield
+    connection.rollback()
+    with connection.begin():  # after an error the connection is closed, and the server lets go by itself
+        connection.execute(_LEAVE)
+
+
+def _is_finished(kept: Kept) -> bool:
+    """Applied before; what was tampered with since is judged like any other plan, and refused."""
+    return kept.status == "applied" and kept.is_row_its_own and kept.plan.plan_id == kept.plan_id
+
+
+def _refuse_if_stopped(connection: Connection) -> None:
+    is_on, reason = read_kill_switch(connection)
+    if is_on is not False:
+        raise KillSwitchOn(
+            f"the kill switch was turned on during the apply ({reason}); what is written stays, the rest waits.",
+            "Find out why with whoever turned it on, turn it off, and apply the plan again.",
+            reason=reason,
+        )
+
+
+def _with_wanted(changes: pl.DataFrame, regather: Regather) -> pl.DataFrame:
+    """Adds `wanted`: whether each change is still desired.
+
+    same: yes; other: another value is; absent: none is, any more, or the row has the value already. Columns that are
+    written along with a change are never a reason for anything, so they count as `same`, and so does what is of no
+    account, since there is nothing to gather again.
+    """
+    accounts = frozenset(changes["account_id"].drop_nulls())
+    now = regather(accounts) if accounts else changes
+    desired = now.select("table", "key", "column", after_now=pl.col("after"))
+    along = [f"{table}.{column}" for table, columns in ALONG.items() for column in columns]
+    is_unquestioned = (pl.col("table") + "." + pl.col("column")).is_in(along) | pl.col("account_id").is_null()
+    wanted = (
+        pl.when(is_unquestioned | (pl.col("after_now") == pl.col("after")))
+        .then(pl.lit("same"))
+        .when(pl.col("after_now").is_null())
+        .then(pl.lit("absent"))
+        .otherwise(pl.lit("other"))
+    )
+    return changes.join(desired, on=["table", "key", "column"], how="left", validate="1:1").with_columns(wanted=wanted)
+
+
+def _passed_over(batch: Batch, plan_id: str) -> dict[str, Outcome]:
+    """Take out of the batch every unit that is not to be written: unit → its outcome."""
+    done = batch.already_applied(plan_id)
+    batch.leave_out(done)
+    moved = batch.moved_rows()
+    batch.leave_out([row.unit for row in moved])
+    superseded = {row.unit for row in moved if row.is_superseded}
+    verdicts = {row.unit: Outcome("superseded" if row.unit in superseded else "conflict", row.why) for row in moved}
+    return {**dict.fromkeys(done, Outcome("already applied")), **verdicts}

@@ -1,0 +1,1 @@
+"""The auditor's own books: schema trueup, with plans, approvals, audit log, outbox and history."""

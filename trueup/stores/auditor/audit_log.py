@@ -1,0 +1,227 @@
+"""The audit log: who did what to which row, when, and on whose word, so that it can be proved afterwards.
+
+Entries are numbered without a gap and each holds the hash of the one before it, so a change, a removal or an insertion
+anywhere breaks the chain at that place. The last entry of every batch is its *head*, signed by the auditor's key; after
+the batch has committed, the head is also noted in a file under TRUEUP_HOME, so that cutting off the end is seen as
+well. The table refuses updates and deletions by grant and by trigger. What is worth an entry is its writer's decision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, make_url, text
+
+from trueup.stores.auditor.connection import copy_rows, quoted, utc_now
+from trueup.stores.auditor.keys import SigningKey, is_signed, read_or_make_key
+from trueup.stores.settings import Settings
+
+GENESIS: Final = "0" * 64
+_PAGE: Final = 5_000
+
+_HASHED: Final = (
+    "number", "at", "actor", "action", "plan_id", "change_id", "account_id", "table", "key", "column", "before",
+    "after", "event_ids", "reconciled_at", "detail", "is_head", "previous_hash", "signer",
+)  # fmt: skip
+_COLUMNS: Final = (*_HASHED, "hash", "signature")
+
+# One writer of the chain at a time. Taken last in a transaction, since whoever holds it keeps every other one waiting.
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('trueup.audit_log', 0))")
+_LAST = text("SELECT number, hash FROM trueup.audit_log ORDER BY number DESC LIMIT 1")
+_WALK = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log ORDER BY number")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be remembered. Values are JSON text; `detail` is whatever else there is to say, without secrets."""
+
+    actor: str
+    action: str
+    plan_id: str | None = None
+    change_id: str | None = None
+    account_id: str | None = None
+    table: str | None = None
+    key: str | None = None
+    column: str | None = None
+    before: str | None = None
+    after: str | None = None
+    event_ids: tuple[str, ...] | None = None
+    reconciled_at: datetime | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The signed end of a batch."""
+
+    number: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The first entry that does not hold, and what is wrong with it."""
+
+    number: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogVerdict:
+    """What walking the chain found: how many entries hold, and the first that does not."""
+
+    entries: int
+    heads: int
+    broken: Broken | None
+
+    @property
+    def holds(self) -> bool:
+        return self.broken is None
+
+
+def append(
+    connection: Connection, key: SigningKey, entries: Sequence[Entry], at: datetime | None = None
+) -> Head | None:
+    """Add entries to the chain, in the caller's transaction; the last one is signed. Nothing for no entries."""
+    if not entries:
+        return None
+    connection.execute(_LOCK)
+    last = connection.execute(_LAST).one_or_none()
+    rows = list(_chained(entries, last.number if last else 0, last.hash if last else GENESIS, key, at or utc_now()))
+    copy_rows(connection, "trueup.audit_log", _COLUMNS, ([row[column] for column in _COLUMNS] for row in rows))
+    return Head(rows[-1]["number"], rows[-1]["hash"])
+
+
+def verify_log(connection: Connection, trusted: frozenset[str], heads: Mapping[int, str] | None = None) -> LogVerdict:
+    """Walk the chain from its first entry to its last and name the first that is broken.
+
+    Args:
+        connection: any that may read the log.
+        trusted: public keys (base64) whose signature under a head counts.
+        heads: number → hash of heads noted outside the database (`noted_heads`).
+    """
+    remaining = dict(heads or {})
+    number, previous, signed, is_head = 0, GENESIS, 0, True
+    with connection.execute(_WALK, execution_options={"stream_results": True, "yield_per": _PAGE}) as result:
+        for row in result.mappings():
+            what = _fault(dict(row), number + 1, previous, trusted, remaining.pop(number + 1, None))
+            if what:
+                return LogVerdict(number, signed, Broken(number + 1, what))
+            number, previous, is_head = row["number"], row["hash"], row["is_head"]
+            signed += is_head
+    if remaining:
+        return LogVerdict(
+            number, signed, Broken(number + 1, f"is gone: head {max(remaining)} was noted when it was written")
+        )
+    if not is_head:
+        return LogVerdict(number, signed, Broken(number + 1, "is gone: the last entry is not the head of its batch"))
+    return LogVerdict(number, signed, None)
+
+
+def auditor_key(settings: Settings) -> SigningKey:
+    """The auditor's own key under TRUEUP_HOME, made on first use."""
+    return read_or_make_key(settings.home / "keys" / "auditor.pem")
+
+
+def note_head(settings: Settings, head: Head | None) -> None:
+    """Note a committed head outside the database. Lost in a crash, it only makes the end a little easier to cut."""
+    if head is None:
+        return
+    path = _heads_file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{head.number} {head.hash}\n")
+
+
+def noted_heads(settings: Settings) -> dict[int, str]:
+    """The heads noted under TRUEUP_HOME, number → hash; half a line, from a crash, is not one."""
+    path = _heads_file(settings)
+    if not path.exists():
+        return {}
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {int(parts[0]): parts[1] for parts in lines if len(parts) == 2 and len(parts[1]) == len(GENESIS)}  # noqa: PLR2004
+
+
+def _heads_file(settings: Settings) -> Path:
+    """One file for each database, by its address, since one home may serve several."""
+    url = make_url(settings.subs_api_writer_url)
+    address = json.dumps([url.host, url.port, url.query.get("host"), url.database], default=str)
+    return settings.home / "audit_heads" / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def _chained(
+    entries: Sequence[Entry], number: int, previous: str, key: SigningKey, at: datetime
+) -> Iterator[dict[str, Any]]:
+    for index, entry in enumerate(entries):
+        number += 1
+        is_head = index == len(entries) - 1
+        row = _row(entry, number, previous, at, key.public if is_head else None)
+        row["hash"] = previous = entry_hash(row)
+        row["signature"] = key.sign(_signed_message(number, previous)) if is_head else None
+        yield row
+
+
+def _row(entry: Entry, number: int, previous: str, at: datetime, signer: str | None) -> dict[str, Any]:
+    return {
+        "number": number,
+        "at": at,
+        "actor": entry.actor,
+        "action": entry.action,
+        "plan_id": entry.plan_id,
+        "change_id": entry.change_id,
+        "account_id": entry.account_id,
+        "table": entry.table,
+        "key": entry.key,
+        "column": entry.column,
+        "before": entry.before,
+        "after": entry.after,
+        "event_ids": None if entry.event_ids is None else list(entry.event_ids),
+        "reconciled_at": entry.reconciled_at,
+        "detail": json.dumps(dict(entry.detail), sort_keys=True, ensure_ascii=False, default=str),
+        "is_head": signer is not None,
+        "previous_hash": previous,
+        "signer": signer,
+    }
+
+
+def entry_hash(row: Mapping[str, Any]) -> str:
+    """SHA-256 over every column but the hash itself and the signature under it."""
+    content = {name: _utc(row[name]) if isinstance(row[name], datetime) else row[name] for name in _HASHED}
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _utc(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _signed_message(number: int, entry_hash: str) -> bytes:
+    return f"trueup audit log head {number} {entry_hash}".encode()
+
+
+def _fault(row: dict[str, Any], number: int, previous: str, trusted: frozenset[str], noted: str | None) -> str | None:
+    """What is wrong with an entry that should have this number and follow this hash; None if nothing."""
+    if row["number"] != number:
+        return f"is gone: the next entry is {row['number']}"
+    if row["previous_hash"] != previous:
+        return "does not follow the entry before it: its previous_hash is another"
+    if row["hash"] != entry_hash(row):
+        return "was changed: its content does not match its hash"
+    if noted not in {None, row["hash"]}:
+        return "was rewritten: another hash was noted when it was written"
+    return _signature_fault(row, trusted)
+
+
+def _signature_fault(row: dict[str, Any], trusted: frozenset[str]) -> str | None:
+    if not row["is_head"]:
+        return None if row["signature"] is None else "carries a signature, and is not a head"
+    if row["signer"] not in trusted:
+        return f"is signed by a key that is not the auditor's ({row['signer']})"
+    is_its_own = is_signed(row["signer"], row["signature"] or "", _signed_message(row["number"], row["hash"]))
+    return None if is_its_own else "was changed: its signature does not match"

@@ -1,0 +1,297 @@
+"""Plans at rest: kept, listed, found, approved and rejected.
+
+A plan's changes are written once and never changed; its row says how far it has come. Reading a plan back gives the
+same value that was kept, so its id can be taken again from its content: that is how tampering shows. What a plan says
+is `trueup.correction.plan`'s business, what an approval is worth that of `approvals.py`, whether it may be applied the
+gate's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+from sqlalchemy import Connection, RowMapping, text
+
+from trueup.contract.schemas import CHANGES
+from trueup.correction.plan import Plan, PlanScope, in_order
+from trueup.correction.refusals import PlanExpired, PlanNotApproved, PlanTampered, Refusal
+from trueup.stores.auditor.approvals import load_approvers, record_approval
+from trueup.stores.auditor.audit_log import Entry, append, auditor_key, note_head
+from trueup.stores.auditor.connection import actor, copy_rows, quoted, utc_now, writing
+from trueup.stores.auditor.keys import SigningKey
+from trueup.stores.errors import TrueupError
+from trueup.stores.settings import Settings
+
+OPEN: Final = ("proposed", "approved", "applying")
+
+
+class PlanUnknown(TrueupError):
+    """A plan that is not kept here."""
+
+
+@dataclass(frozen=True)
+class PlanInfo:
+    """A plan's line in the list of plans."""
+
+    plan_id: str
+    number: int
+    run_id: str
+    as_of: datetime
+    scope: str
+    status: str  # proposed, approved, applying, applied, rejected
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
+    changes: int
+    accounts: int
+    is_expired: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored plan: the value, how far it has come, and whether its row still says what its content gives."""
+
+    plan: Plan
+    plan_id: str  # the id it is kept under
+    number: int
+    status: str
+    is_row_its_own: bool
+
+
+def store_plan(settings: Settings, plan: Plan, *, at: datetime | None = None) -> PlanInfo:
+    """Keep a plan.
+
+    One with the same content that is kept already stays as it is. If that one has expired unfinished, it is proposed
+    anew; the signatures under it no longer hold, since they were given for the old expiry.
+    """
+    at = at or utc_now()
+    with writing(settings) as connection:
+        with connection.begin():
+            kept = connection.execute(_KEEP, _row_of(plan) | {"now": at}).scalar_one_or_none()
+            if kept == "proposed":
+                rows = plan.changes.select(list(CHANGES)).iter_rows()
+                copy_rows(connection, "trueup.plan_changes", ("plan_id", *CHANGES), ((plan.plan_id, *r) for r in rows))
+            head = append(connection, auditor_key(settings), [_proposed(plan)] if kept else [], at)
+        note_head(settings, head)
+        return _info(connection, plan.plan_id, at)
+
+
+def load_plan(settings: Settings, plan_id: str) -> Kept:
+    """A plan by its id or the beginning of it; raises PlanUnknown, and PlanTampered if it cannot even be read."""
+    with writing(settings) as connection:
+        return read_plan(connection, find_plan(connection, plan_id))
+
+
+def list_plans(settings: Settings, *, limit: int = 50) -> list[PlanInfo]:
+    """The latest plans, newest first."""
+    with writing(settings) as connection:
+        return _infos(connection, None, utc_now(), limit)
+
+
+def approve_plan(settings: Settings, plan_id: str, key: SigningKey, *, at: datetime | None = None) -> PlanInfo:
+    """Sign a plan. Raises PlanUnknown, or what the gate would refuse: ApproverUnknown, PlanExpired, PlanTampered."""
+    at = at or utc_now()
+    approvers = load_approvers(settings.approvers_file)
+    with writing(settings) as connection:
+        plan_id = find_plan(connection, plan_id)
+        with recording_refusals(connection, settings, plan_id, "approve", at), connection.begin():
+            kept = read_plan(connection, plan_id, lock=True)
+            _must_be_open(kept, at)
+            entry = record_approval(connection, kept.plan, key, approvers, at)
+            set_status(connection, plan_id, "applying" if kept.status == "applying" else "approved")
+            head = append(connection, auditor_key(settings), [entry], at)
+        note_head(settings, head)
+        return _info(connection, plan_id, at)
+
+
+def reject_plan(settings: Settings, plan_id: str, *, reason: str = "", at: datetime | None = None) -> PlanInfo:
+    """Turn a plan down for good. It needs no key, since it can only stop something."""
+    at = at or utc_now()
+    with writing(settings) as connection:
+        plan_id = find_plan(connection, plan_id)
+        with recording_refusals(connection, settings, plan_id, "reject", at), connection.begin():
+            kept = read_plan(connection, plan_id, lock=True)
+            _must_be_open(kept, None)
+            set_status(connection, plan_id, "rejected", at)
+            entry = Entry(actor(), "rejected", plan_id=plan_id, detail={"reason": reason})
+            head = append(connection, auditor_key(settings), [entry], at)
+        note_head(settings, head)
+        return _info(connection, plan_id, at)
+
+
+def find_plan(connection: Connection, named: str) -> str:
+    """The id of the plan that is called so, by its id or the beginning of it; raises PlanUnknown."""
+    with connection.begin():
+        found: list[str] = list(connection.execute(_FIND, {"named": named}).scalars())
+    if len(found) != 1:
+        how = "no plan is" if not found else f"{len(found)} plans are"
+        raise PlanUnknown(f"{how} called {named or '(nothing)'}.", "`trueup plans` lists them.")
+    return found[0]
+
+
+def read_plan(connection: Connection, plan_id: str, *, lock: bool = False) -> Kept:
+    """A plan, in the caller's transaction; `lock` takes its row until that ends."""
+    row = connection.execute(_LOCK if lock else _READ, {"plan_id": plan_id}).mappings().one()
+    rows = connection.execute(_CHANGES, {"plan_id": plan_id}).all()
+    plan = _plan_of(row, rows)
+    return Kept(plan, row["plan_id"], row["number"], row["status"], _says_the_same(plan, row))
+
+
+def set_status(connection: Connection, plan_id: str, status: str, finished_at: datetime | None = None) -> None:
+    """Say how far a plan has come, in the caller's transaction."""
+    connection.execute(_SET_STATUS, {"plan_id": plan_id, "status": status, "finished_at": finished_at})
+
+
+@contextmanager
+def recording_refusals(
+    connection: Connection, settings: Settings, plan_id: str, what: str, at: datetime
+) -> Iterator[None]:
+    """Write a refusal that leaves the block to the audit log, with all that it carries, and nothing else of the block.
+
+    The block's own transactions have been rolled back by then, since the refusal went through them.
+    """
+    try:
+        yield
+    except Refusal as refusal:
+        connection.rollback()
+        entries = [
+            Entry(actor(), "refused", plan_id=plan_id, detail={"what": what, **each.as_dict()})
+            for each in (refusal, *refusal.others)
+        ]
+        with connection.begin():
+            head = append(connection, auditor_key(settings), entries, at)
+        note_head(settings, head)
+        raise
+
+
+_COLUMNS: Final = (
+    "plan_id", "run_id", "as_of", "policy_version", "scope", "scope_accounts", "scope_buckets", "bucket_count",
+    "manifest", "created_at", "expires_at",
+)  # fmt: skip
+
+_KEEP: Final = text(f"""
+    INSERT INTO trueup.plans ({", ".join(_COLUMNS)}, status)
+    VALUES ({", ".join(f":{c}" for c in _COLUMNS)}, 'proposed')
+    ON CONFLICT (plan_id) DO UPDATE
+        SET number = nextval(pg_get_serial_sequence('trueup.plans', 'number')), status = 'proposed',
+            run_id = excluded.run_id, manifest = excluded.manifest,
+            created_at = excluded.created_at, expires_at = excluded.expires_at
+        WHERE plans.status IN ('proposed', 'approved', 'applying') AND plans.expires_at <= :now
+    RETURNING CASE WHEN xmax = 0 THEN 'proposed' ELSE 'proposed anew' END
+""")
+_FIND: Final = text("SELECT plan_id FROM trueup.plans WHERE :named <> '' AND starts_with(plan_id, :named) LIMIT 3")
+_READ: Final = text(f"SELECT number, status, {', '.join(_COLUMNS)} FROM trueup.plans WHERE plan_id = :plan_id")
+_LOCK: Final = text(f"{_READ.text} FOR UPDATE")
+_CHANGES: Final = text(f"SELECT {quoted(CHANGES)} FROM trueup.plan_changes WHERE plan_id = :plan_id")
+_SET_STATUS: Final = text(
+    "UPDATE trueup.plans SET status = :status, finished_at = CAST(:finished_at AS timestamptz) WHERE plan_id = :plan_id"
+)
+_LIST: Final = text("""
+    SELECT p.plan_id, p.number, p.run_id, p.as_of, p.scope, p.status, p.created_at, p.expires_at, p.finished_at,
+           count(c.change_id) AS changes, count(DISTINCT c.account_id) AS accounts
+    FROM trueup.plans p LEFT JOIN trueup.plan_changes c ON c.plan_id = p.plan_id
+    WHERE CAST(:plan_id AS text) IS NULL OR p.plan_id = :plan_id
+    GROUP BY p.plan_id ORDER BY p.number DESC LIMIT :limit
+""")
+
+
+def _info(connection: Connection, plan_id: str, now: datetime) -> PlanInfo:
+    return _infos(connection, plan_id, now, 1)[0]
+
+
+def _infos(connection: Connection, plan_id: str | None, now: datetime, limit: int) -> list[PlanInfo]:
+    rows = connection.execute(_LIST, {"plan_id": plan_id, "limit": limit}).mappings()
+    return [
+        PlanInfo(**row, is_expired=row["status"] in OPEN and row["expires_at"] <= now)  # the columns are its fields
+        for row in rows
+    ]
+
+
+def _row_of(plan: Plan) -> dict[str, Any]:
+    scope = plan.scope
+    return {
+        "plan_id": plan.plan_id,
+        "run_id": plan.run_id,
+        "as_of": plan.as_of,
+        "policy_version": plan.policy_version,
+        "scope": scope.label,
+        "scope_accounts": None if scope.accounts is None else sorted(scope.accounts),
+        "scope_buckets": None if scope.buckets is None else [str(bucket) for bucket in sorted(scope.buckets)],
+        "bucket_count": scope.bucket_count,
+        "manifest": plan.manifest_json,
+        "created_at": plan.created_at,
+        "expires_at": plan.expires_at,
+    }
+
+
+def _plan_of(row: RowMapping, changes: Sequence[Any]) -> Plan:
+    """The plan as its manifest and changes give it; a manifest that cannot be read is a plan tampered with."""
+    try:
+        manifest = json.loads(row["manifest"])
+        scope = manifest["scope"]
+        return Plan(
+            as_of=_instant(manifest["as_of"]),
+            policy_version=manifest["policy_version"],
+            run_id=manifest["run_id"],
+            scope=PlanScope(scope["label"], _tuple(scope["accounts"]), _tuple(scope["buckets"]), scope["bucket_count"]),
+            snapshot={store: _instant(at) for store, at in manifest["snapshot"].items()},
+            fleet_accounts=manifest["fleet_accounts"],
+            changes=in_order(pl.DataFrame([tuple(c) for c in changes], schema=CHANGES, orient="row")),
+            created_at=_instant(manifest["created_at"]),
+            expires_at=_instant(manifest["expires_at"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PlanTampered(
+            f"plan {row['plan_id']} cannot be read: its manifest is not one that `trueup plan` writes.",
+            "Find out who wrote to trueup.plans; then make a new plan.",
+            plan_id=row["plan_id"],
+        ) from error
+
+
+def _says_the_same(plan: Plan, row: RowMapping) -> bool:
+    """Whether every column of the stored row is what the content gives."""
+    given = _row_of(plan)
+    return all(row[column] == given[column] for column in _COLUMNS)
+
+
+def _must_be_open(kept: Kept, now: datetime | None) -> None:
+    """Raise unless the plan is whole and still waits for a decision; `now` is left out where age does not matter."""
+    if kept.plan.plan_id != kept.plan_id or not kept.is_row_its_own:
+        raise PlanTampered(
+            f"plan {kept.plan_id} is not what it was: its content hashes to {kept.plan.plan_id}, or its row "
+            "was changed.",
+            "Find out who wrote to trueup.plans or trueup.plan_changes; then make a new plan.",
+            plan_id=kept.plan_id,
+            content_id=kept.plan.plan_id,
+        )
+    if kept.status not in OPEN:
+        raise PlanNotApproved(
+            f"plan {kept.plan_id} is {kept.status} already.", "Make a new plan with `trueup plan`.", status=kept.status
+        )
+    if now is not None and now >= kept.plan.expires_at:
+        raise PlanExpired(
+            f"plan {kept.plan_id} expired at {kept.plan.expires_at:%Y-%m-%d %H:%M} UTC.",
+            "Make a new plan with `trueup plan`, and approve that.",
+            expires_at=kept.plan.expires_at.isoformat(),
+        )
+
+
+def _proposed(plan: Plan) -> Entry:
+    counted = {name: plan.manifest[name] for name in ("run_id", "scope", "changes", "blast_radius", "expires_at")}
+    if plan.scope.accounts is not None:
+        counted["scope"] = plan.scope.label  # a list of accounts may be as long as the fleet
+    return Entry(actor(), "proposed", plan_id=plan.plan_id, reconciled_at=plan.as_of, detail=counted)
+
+
+def _instant(written: str) -> datetime:
+    return datetime.fromisoformat(written)
+
+
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)

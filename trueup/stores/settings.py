@@ -1,0 +1,242 @@
+"""Settings: where the six stores are, and how the auditor is to behave around them.
+
+They come from the environment (`TRUEUP_…`, as STORES.md names them) or from a file, `trueup.toml` in the working folder
+or the one that TRUEUP_SETTINGS names, with the same names in lower case and without the prefix; the environment wins.
+Every fault is named at once. How billing behaves is the policy's business (`trueup.engine.policy`), not this file's.
+
+Nothing here prints a password: addresses are left out of `repr`, and `shown` gives them with the password starred.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from trueup.stores.errors import SettingsError
+from trueup.stores.scope import BUCKETS_MAX
+
+Database = Literal["cf_prod", "billing_prod", "subs_api"]
+DATABASES: Final[tuple[Database, ...]] = ("cf_prod", "billing_prod", "subs_api")
+NEEDS: Final = (*DATABASES, "stripe")  # what a command may need; most need all four
+
+MEMORY_GB: Final = 3.0  # ten million accounts need more than 1, and no more than this
+
+_PREFIX: Final = "TRUEUP_"
+_DRIVER: Final = "postgresql+psycopg"
+_SCHEMES: Final = ("postgresql", "postgres")
+_ENVIRONMENT_OF: Final = {
+    "cf_prod": "TRUEUP_CF_PROD_URL",
+    "billing_prod": "TRUEUP_BILLING_PROD_URL",
+    "subs_api": "TRUEUP_SUBS_API_URL",
+    "stripe": "TRUEUP_STRIPE_API_KEY",
+}
+_WAY_OUT: Final = (
+    "Set them in the environment or in trueup.toml (the same names in lower case, without TRUEUP_). "
+    "An address looks like postgresql://reader:password@host:5432/cf_prod. `trueup doctor` checks them."
+)
+
+
+class Settings(BaseSettings):
+    """All settings, with their defaults. Addresses are kept as SQLAlchemy takes them (`postgresql+psycopg://…`)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    cf_prod_url: str = Field(default="", repr=False)
+    billing_prod_url: str = Field(default="", repr=False)
+    subs_api_url: str = Field(default="", repr=False)
+    subs_api_writer_url: str = Field(default="", repr=False)  # default: subs_api_url
+    stripe_api_key: SecretStr = SecretStr("")
+    stripe_api_base: str | None = None  # unset in production
+    stripe_requests_per_second: float = Field(default=25.0, gt=0)  # Stripe's limit for one endpoint
+    stripe_concurrency: int = Field(default=8, ge=1, le=100)
+    stripe_timeout_seconds: float = Field(default=30.0, gt=0)
+
+    home: Path = Field(default_factory=lambda: project_root() / ".trueup")
+    lake: str = ""  # a folder or an object-store address; default: home/lake
+    policy: Path | None = None  # default: the shipped one
+    approvers: Path | None = None  # default: home/approvers.toml
+
+    lake_memory_gb: float = Field(default=MEMORY_GB, gt=0)  # of a commit; the rest goes to disk
+    bucket_count: int = Field(default=16, ge=1, le=BUCKETS_MAX)
+    accounts_at_once: int = Field(default=250_000, ge=1)  # a larger fleet is judged bucket by bucket
+    dask_scheduler: str | None = None  # tcp://host:8786: whose workers judge the buckets of a large fleet
+    settle_minutes: int = Field(default=5, ge=0)
+    max_age_hours: float = Field(default=24.0, gt=0)  # a store read longer ago than this is stale
+    disagreeing_share_max: float = Field(default=0.05, gt=0)  # above it, a check of the run fails
+    connect_timeout_seconds: int = Field(default=10, ge=1)
+
+    webhook_url: str | None = Field(default=None, repr=False)
+    webhook_secret: SecretStr | None = None
+    redis_url: str | None = Field(default=None, repr=False)
+    redis_stream: str = "trueup"
+    relay_attempts: int = Field(default=5, ge=1)  # refusals of one event before it is put aside as dead
+    relay_timeout_seconds: float = Field(default=10.0, gt=0)
+
+    # The gate's limits come in pairs, a share of the fleet and a count (trueup.correction.gate.Limits).
+    plan_max_share: float = Field(default=0.25, ge=0, le=1)
+    plan_max_accounts: int = Field(default=10_000, ge=0)
+    plan_max_suspensions_share: float = Field(default=0.05, ge=0, le=1)
+    plan_max_suspensions: int = Field(default=1_000, ge=0)
+    plan_small_accounts: int = Field(default=25, ge=0)  # up to so many accounts a share says nothing
+    source_max_shrink_share: float = Field(default=0.20, ge=0, le=1)
+    source_max_shrink_rows: int = Field(default=10, ge=0)
+    policy_key_allowed: bool = False  # may a key without a person approve small plans that take access from nobody?
+    policy_key_max_share: float = Field(default=0.01, ge=0, le=1)
+    policy_key_max_accounts: int = Field(default=100, ge=0)
+    apply_batch_accounts: int = Field(default=500, ge=1)
+    apply_lock_timeout_seconds: float = Field(default=5.0, gt=0)
+
+    @field_validator("cf_prod_url", "billing_prod_url", "subs_api_url", "subs_api_writer_url")
+    @classmethod
+    def _is_postgres_address(cls, value: str) -> str:
+        return sqlalchemy_url(value) if value else value
+
+    @field_validator("home")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("policy", "approvers")
+    @classmethod
+    def _is_a_file_path(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _writer_and_lake_default(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over what it was given
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        values["subs_api_writer_url"] = values.get("subs_api_writer_url") or values.get("subs_api_url", "")
+        return values
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, settings_file())
+
+    @property
+    def lake_uri(self) -> str:
+        """Where the lake's tables are: a folder or an object-store address."""
+        return self.lake or str(self.home / "lake")
+
+    @property
+    def approvers_file(self) -> Path:
+        return self.approvers or self.home / "approvers.toml"
+
+    def url(self, database: Database) -> str:
+        """The database's address, as SQLAlchemy takes it."""
+        addresses = {"cf_prod": self.cf_prod_url, "billing_prod": self.billing_prod_url, "subs_api": self.subs_api_url}
+        return addresses[database]
+
+    def shown(self, database: Database) -> str:
+        """The database's address for people: its password starred."""
+        return make_url(self.url(database)).render_as_string(hide_password=True) if self.url(database) else "(not set)"
+
+
+def load_settings(needs: Collection[str] = NEEDS) -> Settings:
+    """The settings from the environment and the settings file.
+
+    Args:
+        needs: which of `NEEDS` must be set; a command that never talks to Stripe leaves it out.
+
+    Raises:
+        SettingsError: naming every fault at once.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise SettingsError([*_faults(error), *_missing_in_environment(error, needs)], _WAY_OUT) from None
+    except ValueError as error:  # the file is not TOML
+        raise SettingsError([f"{settings_file()}: {error}"], "Mend the file, or move it away.") from error
+    missing = [f"{_ENVIRONMENT_OF[need]} is not set" for need in NEEDS if need in needs and not _is_set(settings, need)]
+    if missing:
+        raise SettingsError(missing, _WAY_OUT)
+    return settings
+
+
+def settings_file() -> Path:
+    """The settings file: TRUEUP_SETTINGS, else trueup.toml in the working folder. It need not exist."""
+    named = os.environ.get(f"{_PREFIX}SETTINGS")
+    if named and not Path(named).expanduser().is_file():
+        raise SettingsError([f"TRUEUP_SETTINGS names {named}, which is not a file"], "Name a file that exists.")
+    return Path(named).expanduser() if named else Path("trueup.toml")
+
+
+def project_root() -> Path:
+    """The folder that holds pyproject.toml; the working folder where the packages are installed apart from it."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def sqlalchemy_url(address: str) -> str:
+    """Any way to write a PostgreSQL address, as SQLAlchemy's with psycopg 3.
+
+    Text is asked for in UTF-8: of a database without an encoding (SQL_ASCII), psycopg would otherwise give bytes.
+    """
+    url = _parsed(address).set(drivername=_DRIVER)
+    if "client_encoding" not in url.query:
+        url = url.update_query_dict({"client_encoding": "utf8"})
+    return url.render_as_string(hide_password=False)
+
+
+def libpq_url(address: str) -> str:
+    """The same address as libpq takes it, for psycopg and ADBC."""
+    return _parsed(address).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _parsed(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):  # the driver's message repeats the address, password and all
+        raise ValueError("is not an address; it should look like postgresql://user:password@host:5432/name") from None
+    if url.drivername.split("+")[0] not in _SCHEMES:
+        raise ValueError(f"is an address of {url.drivername}, not of postgresql")
+    return url
+
+
+def _is_set(settings: Settings, need: str) -> bool:
+    given = {
+        "cf_prod": settings.cf_prod_url,
+        "billing_prod": settings.billing_prod_url,
+        "subs_api": settings.subs_api_url,
+        "stripe": settings.stripe_api_key.get_secret_value(),
+    }
+    return bool(given[need])
+
+
+def _faults(error: ValidationError) -> list[str]:
+    faults = error.errors(include_input=False, include_url=False)
+    return [_fault(str(fault["loc"][0]) if fault["loc"] else "", fault["type"], fault["msg"]) for fault in faults]
+
+
+def _fault(name: str, kind: str, said: str) -> str:
+    if kind == "extra_forbidden":
+        return f"{settings_file()}: there is no setting called {name}"
+    reason = said.removeprefix("Value error, ")
+    return f"{_PREFIX}{name.upper()} {reason}" if reason.startswith("is ") else f"{_PREFIX}{name.upper()}: {reason}"
+
+
+def _missing_in_environment(error: ValidationError, needs: Collection[str]) -> list[str]:
+    """What is needed and absent, told along with what is wrong; a setting that is wrong is not absent."""
+    wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+    given = {name.lower() for name in os.environ if os.environ[name]}
+    names = [_ENVIRONMENT_OF[need] for need in NEEDS if need in needs]
+    in_file = set(TomlConfigSettingsSource(Settings, settings_file())())
+    absent = [n for n in names if n.lower() not in given and n.removeprefix(_PREFIX).lower() not in wrong | in_file]
+    return [f"{name} is not set" for name in absent]
