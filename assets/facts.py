@@ -1,7 +1,7 @@
 """Facts: what the stores said, swept of rows that no rule can use, and kept for later.
 
-A swept row is never lost: each becomes a fault, and each fault a finding. What the whole fleet or a bucket of it said
-goes into the lake, so that a past day can be looked at again; a list of accounts stays in its run's folder.
+A swept row is never lost: each becomes a violation, and each violation a finding. What the whole fleet or a bucket of
+it said goes into the lake, so that a past day can be looked at again; a list of accounts stays in its run's folder.
 """
 
 import dagster as dg
@@ -24,12 +24,15 @@ def facts(
     look = Look.at(run.first)
     keep_in_history(look, run.scope, settings, run.run_id)
     parts = parts_of(look, run.scope, settings, history_run(look, run.scope, run.run_id))
-    faults = sweep_parts(parts, settings, run.as_of)
-    run.write("faults", faults)
-    return dg.MaterializeResult(metadata=counts(faults))
+    violations = sweep_parts(parts, settings, run.as_of)
+    run.write("contract_violations", violations)
+    return dg.MaterializeResult(metadata=counts(violations))
 
 
-def counts(faults: pl.DataFrame) -> dict[str, int]:
+def counts(violations: pl.DataFrame) -> dict[str, int]:
     """Rows that broke their contract, by store, for Dagster to plot."""
-    by_store = faults.group_by("store").len("rows")
-    return {"faulty_rows": faults.height, **{f"faulty_rows/{store}": rows for store, rows in by_store.iter_rows()}}
+    by_store = violations.group_by("store").len("rows")
+    return {
+        "contract_violations": violations.height,
+        **{f"contract_violations/{store}": rows for store, rows in by_store.iter_rows()},
+    }

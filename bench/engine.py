@@ -225,7 +225,7 @@ def _engine(folder: Path) -> None:
 
 def _swept(folder: Path) -> None:
     swept = sweep(_snapshot(folder, _AS_READ), as_of=AS_OF)
-    compute(swept.frames, load_policy(), AS_OF, faults=swept.faults)
+    compute(swept.frames, load_policy(), AS_OF, violations=swept.violations)
 
 
 def _buckets(folder: Path) -> None:
@@ -234,7 +234,7 @@ def _buckets(folder: Path) -> None:
     for bucket in lake.run(RUN).buckets:
         rows = {name: frame.collect().lazy() for name, frame in lake.open(RUN, (bucket,)).items()}
         swept = sweep(rows, as_of=AS_OF)
-        compute(swept.frames, load_policy(), AS_OF, faults=swept.faults)
+        compute(swept.frames, load_policy(), AS_OF, violations=swept.violations)
 
 
 def _profile(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Contracts: rows keep what their store promises.
 
-One check per store over the faults that the sweep found. The rules themselves, and what becomes of a row that breaks
-one, are in `dunning/contract.py`; here they are only counted and shown, by key and rule.
+One check per store over the violations that the sweep found. The rules themselves, and what becomes of a row that
+breaks one, are in `dunning/contract.py`; here they are only counted and shown, by key and rule.
 """
 
 import dagster as dg
@@ -25,21 +25,21 @@ def contract_check(store: str) -> dg.AssetChecksDefinition:
     def rows_keep_their_contract(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
     ) -> dg.AssetCheckResult:
-        faults = read_frame(run_folder(settings, context.run.run_id) / "faults.parquet")
-        return verdict(faults.filter(pl.col("store") == store))
+        violations = read_frame(run_folder(settings, context.run.run_id) / "contract_violations.parquet")
+        return verdict(violations.filter(pl.col("store") == store))
 
     return rows_keep_their_contract
 
 
-def verdict(faults: pl.DataFrame) -> dg.AssetCheckResult:
-    """Whether there is no fault; the first of them by table, key and rule; how many by rule."""
-    by_rule = dict(faults.group_by("rule").len().iter_rows())
-    shown = faults.select("table", "key", "column", "rule").cast(pl.String()).head(ROWS_SHOWN)
+def verdict(violations: pl.DataFrame) -> dg.AssetCheckResult:
+    """Whether there is no violation; the first of them by table, key and rule; how many by rule."""
+    by_rule = dict(violations.group_by("rule").len().iter_rows())
+    shown = violations.select("table", "key", "column", "rule").cast(pl.String()).head(ROWS_SHOWN)
     return dg.AssetCheckResult(
-        passed=faults.is_empty(),
+        passed=violations.is_empty(),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
-            "faulty_rows": faults.height,
+            "contract_violations": violations.height,
             **{f"rule/{rule}": rows for rule, rows in by_rule.items()},
             "rows": dg.MetadataValue.md(_markdown_table(shown)),
         },

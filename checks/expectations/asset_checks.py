@@ -55,7 +55,7 @@ def store_checks(store: str) -> dg.AssetChecksDefinition:
 def check_spec(one: Expected) -> dg.AssetCheckSpec:
     """The check of one expectation."""
     return dg.AssetCheckSpec(
-        one.claim, asset=asset_of(one.table), description=one.told, metadata={"expectation": one.kind}
+        one.claim, asset=asset_of(one.table), description=one.description, metadata={"expectation": one.kind}
     )
 
 

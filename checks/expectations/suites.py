@@ -1,8 +1,9 @@
 """Suites: the files in `suites/`, read without Great Expectations, so that Dagster knows the checks without its import.
 
 A file is a suite as Great Expectations takes it. In `meta` each expectation carries two things of ours: `claim`, the
-name of its check, and `rule`, the rule of `trueup/contract/rules.py` that says the same to the sweep. Values that are
-lists of the world (currencies, timezones) or bounds that code computes with are parameters, filled in when judged.
+name of its check, and `rule`, the id of the rule of `trueup/contract/rules.py` that says the same to the sweep. Values
+that are lists of the world (currencies, timezones) or bounds that code computes with are parameters, filled in when
+judged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from trueup.contract import TIMEZONES
 from trueup.contract.currencies import CURRENCIES
-from trueup.contract.rules import EARLIEST, LATEST
+from trueup.contract.rules import EARLIEST, LATEST, SENTENCES
 from trueup.contract.schemas import TABLES
 
 FOLDER: Final = Path(__file__).parent / "suites"
@@ -74,9 +75,10 @@ class Expected:
         return self.kind == _NOT_NULL
 
     @property
-    def told(self) -> str:
-        """The claim in words, and what the sweep calls a row that breaks it."""
-        return f"{self.claim.replace('_', ' ').capitalize()}. In the audit's faults: {self.rule!r}."
+    def description(self) -> str:
+        """The claim in words, and the sweep's rule that says the same."""
+        claim = self.claim.replace("_", " ").capitalize()
+        return f"{claim}. In the audit's contract violations: {self.rule}, {SENTENCES[self.rule]}."
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ def breaks_claim(one: Expected) -> pl.Expr:
     if one.is_of_readability:
         return pl.col(*one.columns).is_not_null()
     [column] = one.columns
-    [rule] = [rule for rule in rules_of(one.table, None) if (rule.column, rule.says) == (column, one.rule)]
+    [rule] = [rule for rule in rules_of(one.table, None) if (rule.column, rule.id) == (column, one.rule)]
     is_null = pl.col(column).is_null()
-    return rule.breaks & (is_null if one.is_of_absence else ~is_null)
+    return rule.is_violated & (is_null if one.is_of_absence else ~is_null)
 
 
 def _keys(broken: pl.LazyFrame, table: str, keys_named: int) -> pl.LazyFrame:

@@ -160,7 +160,7 @@ def invoices_told(judgement: Judgement, account_id: str, policy: Policy) -> list
             rules_of_invoice(
                 invoice,
                 attempts.filter(ref=invoice["ref"]).to_dicts(),
-                judged.stretches.filter(ref=invoice["ref"]).to_dicts(),
+                judged.hold_intervals.filter(ref=invoice["ref"]).to_dicts(),
                 policy,
             ),
         )

@@ -33,7 +33,9 @@ class Rule:
     answer: str
 
 
-def rules_of_invoice(invoice: Row, attempts: Sequence[Row], stretches: Sequence[Row], policy: Policy) -> list[Rule]:
+def rules_of_invoice(
+    invoice: Row, attempts: Sequence[Row], hold_intervals: Sequence[Row], policy: Policy
+) -> list[Rule]:
     """Rules 1 to 10 for one invoice of one view; what is not owed is asked no further."""
     asked = [
         Rule(
@@ -49,7 +51,7 @@ def rules_of_invoice(invoice: Row, attempts: Sequence[Row], stretches: Sequence[
         asked += [
             _attempted(invoice, attempts),
             _clock(invoice, policy),
-            _age(invoice, stretches),
+            _age(invoice, hold_intervals),
             _payment_method(invoice),
             _retryable(invoice),
             _cycles(invoice, policy),
@@ -115,8 +117,8 @@ def _clock(invoice: Row, policy: Policy) -> Rule:
     return Rule(5, "When does its clock start?", looked_at, f"{invoice['clock_on']} ({why}); {late}")
 
 
-def _age(invoice: Row, stretches: Sequence[Row]) -> Rule:
-    held = "; ".join(f"{s['kind']} from {s['start_on']} to {s['end_on']}" for s in stretches) or "nothing holds it"
+def _age(invoice: Row, hold_intervals: Sequence[Row]) -> Rule:
+    held = "; ".join(f"{s['kind']} from {s['start_on']} to {s['end_on']}" for s in hold_intervals) or "nothing holds it"
     looked_at = f"today {invoice['today']} ({invoice['timezone']}), {held}"
     if invoice["age_days"] is None:
         return Rule(6, "How old is the debt?", looked_at, "it has no age: its clock does not run")
@@ -131,8 +133,8 @@ def _payment_method(invoice: Row) -> Rule:
     )
     if invoice["payment_method_id"] is None:
         answer = "there is none"
-    elif invoice["is_dead_hard_now"] or invoice["is_dead_action_now"]:
-        answer = "dead: " + ("by a hard decline" if invoice["is_dead_hard_now"] else "the customer has to act")
+    elif invoice["is_unusable_hard_now"] or invoice["is_unusable_customer_action_now"]:
+        answer = "dead: " + ("by a hard decline" if invoice["is_unusable_hard_now"] else "the customer has to act")
     else:
         answer = "alive"
     return Rule(7, "Is its payment method alive?", looked_at, answer)

@@ -45,7 +45,7 @@ SUITES = [suite for store in STORES for suite in suites_of(store)]
 OF_TABLES = [suite for suite in SUITES if suite.table in DATABASE_OF]
 OF_STRIPE = [suite for suite in SUITES if suite.table not in DATABASE_OF]
 # Great Expectations looks into no list.
-ONLY_SWEPT = {("stripe_disputes", "balance_transaction_ats", "an instant outside 1970 to 2200")}
+ONLY_SWEPT = {("stripe_disputes", "balance_transaction_ats", "instant_out_of_range")}
 
 
 @dataclass
@@ -96,9 +96,9 @@ def keep_in_lake(fleet: Fleet, settings: Settings) -> None:
 
 
 def test_every_rule_of_the_sweep_is_a_claim_of_a_suite_and_no_claim_is_without_a_rule() -> None:
-    rules = {(table, rule.column, rule.says) for table in TABLES for rule in rules_of(table, None)}
-    rules |= {(table, ",".join(TABLES[table].key), "several rows have this key") for table in set(TABLES) - MAY_REPEAT}
-    rules |= {(table, "unreadable", "a value that no frame can hold") for table in DATABASE_OF if table in TABLES}
+    rules = {(table, rule.column, rule.id) for table in TABLES for rule in rules_of(table, None)}
+    rules |= {(table, ",".join(TABLES[table].key), "duplicate_key") for table in set(TABLES) - MAY_REPEAT}
+    rules |= {(table, "unreadable", "unreadable_value") for table in DATABASE_OF if table in TABLES}
 
     claimed = {(one.table, ",".join(one.columns), one.rule) for suite in SUITES for one in suite.expected}
 
@@ -149,8 +149,8 @@ def test_each_broken_row_is_counted_by_both_and_named_by_its_key(broken: Lab, st
 
 
 def test_the_rows_named_are_those_that_the_audit_sweeps(broken: Lab, tmp_path: Path) -> None:
-    faults = sweep({**snapshot_of(broken.settings, tmp_path), **stripe_of(broken.fleet)}).faults
-    readable = faults.filter(pl.col("rule") != "a value that no frame can hold")
+    violations = sweep({**snapshot_of(broken.settings, tmp_path), **stripe_of(broken.fleet)}).violations
+    readable = violations.filter(pl.col("rule") != "unreadable_value")
     swept = set(readable.select("table", "column", "rule", "key").iter_rows())
 
     planted = {
@@ -222,7 +222,7 @@ def test_the_job_fails_each_check_by_its_severity_and_shows_nothing_personal(bro
     status = evaluations["billing_prod/invoices", "status_is_a_known_value"]
     assert status.severity == dg.AssetCheckSeverity.ERROR
     assert status.metadata["keys"].value == "planted_status_is_a_known_value"
-    assert status.metadata["faulty_rows"].value == 1
+    assert status.metadata["contract_violations"].value == 1
     assert (
         evaluations["subs_account/subs_account", "updated_by_is_a_known_value"].severity == dg.AssetCheckSeverity.WARN
     )

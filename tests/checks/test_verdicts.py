@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from checks import contracts, disagreements, trend
-from trueup.contract import FAULTS
+from trueup.contract import VIOLATIONS
 from trueup.contract.schemas import FINDINGS
 from trueup.drift import CATEGORIES
 
@@ -66,12 +66,18 @@ def test_a_rise_is_what_its_own_past_does_not_explain(now: int, before: list[int
 
 
 def test_a_store_without_faults_keeps_its_contract() -> None:
-    assert contracts.verdict(pl.DataFrame(schema=FAULTS)).passed
+    assert contracts.verdict(pl.DataFrame(schema=VIOLATIONS)).passed
 
 
 def test_broken_rows_are_named_by_table_key_and_rule() -> None:
-    fault = {"store": "cf_prod", "table": "accounts", "key": "acc_1", "column": "currency", "rule": "is no currency"}
-    result = contracts.verdict(pl.DataFrame([fault], schema=FAULTS))
+    violation = {
+        "store": "cf_prod",
+        "table": "accounts",
+        "key": "acc_1",
+        "column": "currency",
+        "rule": "is no currency",
+    }
+    result = contracts.verdict(pl.DataFrame([violation], schema=VIOLATIONS))
 
     assert not result.passed
     assert "accounts | acc_1 | currency | is no currency" in str(number(result, "rows"))

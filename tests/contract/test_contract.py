@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.engine.anything import NOON, any_snapshot, snapshot_of
-from trueup.contract import FAULTS, sweep
+from trueup.contract import VIOLATIONS, sweep
+from trueup.contract.masking import describe_value
 from trueup.contract.schemas import TABLES, Snapshot
 
 FUTURE = NOON + timedelta(days=2)
@@ -56,12 +57,12 @@ def snapshot(**rows: list[dict[str, Any]]) -> Snapshot:
     return snapshot_of(rows)
 
 
-def faults_of(**rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    faults = sweep(snapshot(**rows), as_of=NOON).faults
-    return faults.select("table", "key", "account_id", "column", "observed").rows()
+def violations_of(**rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    violations = sweep(snapshot(**rows), as_of=NOON).violations
+    return violations.select("table", "key", "account_id", "column", "observed").rows()
 
 
-def test_a_sound_snapshot_has_no_fault_and_loses_no_row() -> None:
+def test_a_sound_snapshot_has_no_violation_and_loses_no_row() -> None:
     given_rows = snapshot(
         accounts=[ACCOUNT],
         subs_account=[FLAGS],
@@ -72,51 +73,51 @@ def test_a_sound_snapshot_has_no_fault_and_loses_no_row() -> None:
 
     swept = sweep(given_rows, as_of=NOON)
 
-    assert swept.faults.is_empty()
-    assert dict(swept.faults.schema) == FAULTS
+    assert swept.violations.is_empty()
+    assert dict(swept.violations.schema) == VIOLATIONS
     for name, frame in swept.frames.items():
         assert frame.collect().equals(given_rows[name].collect()), name
 
 
 def test_an_empty_snapshot_is_sound() -> None:
-    assert sweep(snapshot()).faults.is_empty()
+    assert sweep(snapshot()).violations.is_empty()
 
 
 @pytest.mark.parametrize(
     ("table", "row", "column", "value", "observed"),
     [
-        ("invoices", INVOICE, "status", "opened", "opened"),
+        ("invoices", INVOICE, "status", "opened", describe_value("opened")),
         ("invoices", INVOICE, "status", None, None),
-        ("invoices", INVOICE, "billing_reason", "whim", "whim"),
-        ("invoices", INVOICE, "uncollectible_reason", "bored", "bored"),
-        ("invoices", INVOICE, "collection_method", "pigeon", "pigeon"),
-        ("invoices", INVOICE, "currency", "xxz", "xxz"),
-        ("invoices", INVOICE, "currency", "USD", "USD"),
+        ("invoices", INVOICE, "billing_reason", "whim", describe_value("whim")),
+        ("invoices", INVOICE, "uncollectible_reason", "bored", describe_value("bored")),
+        ("invoices", INVOICE, "collection_method", "pigeon", describe_value("pigeon")),
+        ("invoices", INVOICE, "currency", "xxz", describe_value("xxz")),
+        ("invoices", INVOICE, "currency", "USD", describe_value("USD")),
         ("invoices", INVOICE, "amount_due", -1, "-1"),
         ("invoices", INVOICE, "amount_paid", -(2**63), str(-(2**63))),
         ("invoices", INVOICE, "amount_due", 2**63 - 1, str(2**63 - 1)),
         ("invoices", INVOICE, "account_id", None, None),
         ("invoices", INVOICE, "finalized_at", datetime(1969, 12, 31, tzinfo=UTC), None),
         ("invoices", INVOICE, "due_at", datetime(2999, 1, 1, tzinfo=UTC), None),
-        ("accounts", ACCOUNT, "timezone", "Mars/Olympus", "Mars/Olympus"),
-        ("accounts", ACCOUNT, "timezone", "Factory", "Factory"),
-        ("accounts", ACCOUNT, "currency", "zzz", "zzz"),
-        ("accounts", ACCOUNT, "status", "asleep", "asleep"),
-        ("subs_account", FLAGS, "updated_by", "A9", "A9"),
+        ("accounts", ACCOUNT, "timezone", "Mars/Olympus", describe_value("Mars/Olympus")),
+        ("accounts", ACCOUNT, "timezone", "Factory", describe_value("Factory")),
+        ("accounts", ACCOUNT, "currency", "zzz", describe_value("zzz")),
+        ("accounts", ACCOUNT, "status", "asleep", describe_value("asleep")),
+        ("subs_account", FLAGS, "updated_by", "A9", describe_value("A9")),
         ("subs_account", FLAGS, "bad_debt", None, None),
         ("subs_account", FLAGS, "hold_until", datetime(9999, 12, 31, tzinfo=UTC), None),
-        ("subs_customer", MAPPING, "created_by", "B2", "B2"),
-        ("stripe_invoices", STRIPE_INVOICE, "status", "deleted", "deleted"),
+        ("subs_customer", MAPPING, "created_by", "B2", describe_value("B2")),
+        ("stripe_invoices", STRIPE_INVOICE, "status", "deleted", describe_value("deleted")),
         ("stripe_invoices", STRIPE_INVOICE, "amount_remaining", -5, "-5"),
     ],
 )
-def test_each_broken_value_is_one_fault_named_by_key_and_column(
+def test_each_broken_value_is_one_violation_named_by_key_and_column(
     table: str, row: dict[str, Any], column: str, value: object, observed: str | None
 ) -> None:
     rows: dict[str, list[dict[str, Any]]] = {"subs_customer": [MAPPING]}
     rows[table] = [{**row, column: value}]
 
-    found = faults_of(**rows)
+    found = violations_of(**rows)
 
     ((found_table, key, account, found_column, shown),) = found
     assert (found_table, found_column) == (table, column)
@@ -132,7 +133,7 @@ def test_a_broken_invoice_leaves_its_sound_neighbour_in() -> None:
     swept = sweep(snapshot(invoices=rows), as_of=NOON)
 
     assert swept.frames["invoices"].collect()["invoice_id"].to_list() == ["inv_1"]
-    assert swept.faults["key"].to_list() == ["inv_2"]
+    assert swept.violations["key"].to_list() == ["inv_2"]
 
 
 def test_an_account_with_a_bad_timezone_stays_without_it() -> None:
@@ -155,7 +156,7 @@ def test_a_row_without_key_is_a_fault_and_goes() -> None:
     swept = sweep(snapshot(accounts=[{**ACCOUNT, "account_id": None}, ACCOUNT]), as_of=NOON)
 
     assert swept.frames["accounts"].collect()["account_id"].to_list() == ["acct_1"]
-    assert swept.faults.select("table", "key", "rule").rows() == [("accounts", None, "the key is missing")]
+    assert swept.violations.select("table", "key", "rule").rows() == [("accounts", None, "key_missing")]
 
 
 @pytest.mark.parametrize("status", ["open", "uncollectible"])
@@ -170,7 +171,7 @@ def test_a_sent_invoice_without_due_date_is_a_fault_and_stays(status: str) -> No
 
     swept = sweep(snapshot(stripe_invoices=[row], subs_customer=[MAPPING]), as_of=NOON)
 
-    assert swept.faults.select("key", "account_id", "column", "is_needed").rows() == [
+    assert swept.violations.select("key", "account_id", "column", "is_needed").rows() == [
         ("in_1", "acct_1", "due_at", True)
     ]
     assert swept.frames["stripe_invoices"].collect().height == 1
@@ -179,20 +180,20 @@ def test_a_sent_invoice_without_due_date_is_a_fault_and_stays(status: str) -> No
 def test_a_sent_invoice_needs_no_due_date_until_it_is_finalized() -> None:
     row = {**STRIPE_INVOICE, "collection_method": "send_invoice", "finalized_at": FUTURE}
 
-    assert sweep(snapshot(stripe_invoices=[row]), as_of=NOON).faults.is_empty()
-    assert sweep(snapshot(stripe_invoices=[row]), as_of=FUTURE).faults.height == 1
+    assert sweep(snapshot(stripe_invoices=[row]), as_of=NOON).violations.is_empty()
+    assert sweep(snapshot(stripe_invoices=[row]), as_of=FUTURE).violations.height == 1
 
 
 def test_equal_rows_of_one_key_leave_one_and_differing_ones_leave_none() -> None:
-    twin = {**INVOICE, "version": 7}
+    counterpart = {**INVOICE, "version": 7}
     other = {**INVOICE, "invoice_id": "inv_2"}
 
-    swept = sweep(snapshot(invoices=[INVOICE, twin, other, {**other, "amount_due": 5}]), as_of=NOON)
+    swept = sweep(snapshot(invoices=[INVOICE, counterpart, other, {**other, "amount_due": 5}]), as_of=NOON)
 
     assert swept.frames["invoices"].collect()["invoice_id"].to_list() == ["inv_1"]
-    assert swept.faults.select("key", "rule").unique().sort("key").rows() == [
-        ("inv_1", "several rows have this key"),
-        ("inv_2", "several rows have this key"),
+    assert swept.violations.select("key", "rule").unique().sort("key").rows() == [
+        ("inv_1", "duplicate_key"),
+        ("inv_2", "duplicate_key"),
     ]
 
 
@@ -209,26 +210,26 @@ def test_the_same_event_twice_is_no_fault_and_is_read_once() -> None:
 
     swept = sweep(snapshot(stripe_events=[event, event]), as_of=NOON)
 
-    assert swept.faults.is_empty()
+    assert swept.violations.is_empty()
     assert swept.frames["stripe_events"].collect().height == 1
 
 
 def test_an_unreadable_value_is_named_by_its_column() -> None:
     swept = sweep(snapshot(subs_account=[{**FLAGS, "unreadable": "hold_until,hold_from"}]), as_of=NOON)
 
-    assert swept.faults["column"].to_list() == ["hold_from", "hold_until"]
+    assert swept.violations["column"].to_list() == ["hold_from", "hold_until"]
     assert swept.frames["subs_account"].collect().height == 1
 
 
 def test_a_row_that_came_later_is_not_a_fault_yet() -> None:
     row = {**INVOICE, "status": "opened", "effective_at": FUTURE}
 
-    assert sweep(snapshot(invoices=[row]), as_of=NOON).faults.is_empty()
-    assert sweep(snapshot(invoices=[row])).faults.height == 1
+    assert sweep(snapshot(invoices=[row]), as_of=NOON).violations.is_empty()
+    assert sweep(snapshot(invoices=[row])).violations.height == 1
 
 
-def test_a_value_that_could_name_a_person_is_withheld() -> None:
-    found = faults_of(
+def test_a_value_that_its_column_may_not_hold_leaves_as_a_class_and_a_hash() -> None:
+    found = violations_of(
         invoices=[
             {**INVOICE, "status": "jo@example.com"},
             {**INVOICE, "invoice_id": "inv_2", "status": "4242 4242 4242 4242"},
@@ -236,22 +237,26 @@ def test_a_value_that_could_name_a_person_is_withheld() -> None:
         ]
     )
 
-    assert [row[-1] for row in found] == ["(withheld)", "(withheld)", "x" * 60]
+    assert [row[-1] for row in found] == [
+        "(an e-mail address, 14 characters, #f4e19d)",
+        "(a card-like number, 19 characters, #9219e0)",
+        "(a text, 500 characters, #c38c2b)",
+    ]
 
 
-def test_a_stripe_object_is_blamed_on_every_account_of_its_customer_in_the_policys_mode() -> None:
+def test_a_stripe_object_is_attributed_to_every_account_of_its_customer_in_the_policys_mode() -> None:
     mappings = [
         MAPPING,
         {**MAPPING, "id": 2, "account_id": "acct_2"},
         {**MAPPING, "id": 3, "account_id": "acct_test", "livemode": False},
     ]
 
-    found = faults_of(subs_customer=mappings, stripe_invoices=[{**STRIPE_INVOICE, "currency": "xxz"}])
+    found = violations_of(subs_customer=mappings, stripe_invoices=[{**STRIPE_INVOICE, "currency": "xxz"}])
 
     assert [row[2] for row in found] == ["acct_1", "acct_2"]
 
 
-def test_faults_find_their_account_and_invoice_through_what_they_belong_to() -> None:
+def test_violations_find_their_account_and_invoice_through_what_they_belong_to() -> None:
     payment = {"invoice_payment_id": "inpay_1", "invoice_id": "in_1", "status": "lost"}
     charge = {
         "charge_id": "ch_1",
@@ -264,7 +269,7 @@ def test_faults_find_their_account_and_invoice_through_what_they_belong_to() -> 
     refund = {"refund_id": "re_1", "charge_id": "ch_1", "status": "succeeded", "amount": -5, "created_at": NOON}
     note = {"credit_note_id": "cn_1", "invoice_id": "inv_1", "amount": -1}
 
-    faults = sweep(
+    violations = sweep(
         snapshot(
             subs_customer=[MAPPING],
             invoices=[INVOICE],
@@ -275,9 +280,9 @@ def test_faults_find_their_account_and_invoice_through_what_they_belong_to() -> 
             credit_notes=[note],
         ),
         as_of=NOON,
-    ).faults
+    ).violations
 
-    assert faults.select("table", "account_id", "object_id", "invoice_id", "is_needed").rows() == [
+    assert violations.select("table", "account_id", "object_id", "invoice_id", "is_needed").rows() == [
         ("credit_notes", "acct_1", "cn_1", "in_1", False),
         ("stripe_invoice_payments", "acct_1", "inpay_1", "in_1", True),
         ("stripe_refunds", "acct_1", "re_1", None, True),
@@ -291,9 +296,9 @@ def test_a_bad_ledger_row_is_needed_only_where_stripe_does_not_collect(
 ) -> None:
     row = {**INVOICE, "stripe_invoice_id": stripe_invoice_id, "amount_due": -1}
 
-    faults = sweep(snapshot(invoices=[row]), as_of=NOON).faults
+    violations = sweep(snapshot(invoices=[row]), as_of=NOON).violations
 
-    assert faults.select("object_id", "is_needed").rows() == [(stripe_invoice_id or "inv_1", is_needed)]
+    assert violations.select("object_id", "is_needed").rows() == [(stripe_invoice_id or "inv_1", is_needed)]
 
 
 # Anything at all ----------------------------------------------------------------------------------------------------
@@ -312,9 +317,9 @@ def test_no_row_whatever_it_holds_stops_the_sweep_and_what_is_left_is_sound(
         assert dict(left.schema) == dict(TABLES[name].schema)
         assert left.select(TABLES[name].key).drop_nulls().is_unique().all()
         assert left.height == left.select(TABLES[name].key).drop_nulls().height
-    remaining = again.faults.filter(
-        ~pl.col("rule").is_in(["the value is missing", "a value that no frame can hold", "not a value of this column"]),
+    remaining = again.violations.filter(
+        ~pl.col("rule").is_in(["value_missing", "unreadable_value", "unknown_value"]),
         pl.col("column") != "due_at",
     )
     assert remaining.is_empty()
-    assert dict(swept.faults.schema) == FAULTS
+    assert dict(swept.violations.schema) == VIOLATIONS

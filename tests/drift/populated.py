@@ -29,7 +29,7 @@ NOBODY = ("acct_of_nobody", "acct_of_nobody_else")
 def furnish(world: World) -> World:
     """The world with every table filled."""
     swept = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode)
-    desired = compute(swept.frames, world.policy, world.as_of, faults=swept.faults).desired.to_dicts()
+    desired = compute(swept.frames, world.policy, world.as_of, violations=swept.violations).desired.to_dicts()
     tables = {name: frame.collect().to_dicts() for name, frame in world.snapshot.items()}
     Furnisher(world, tables, desired).furnish()
     frames = {name: pl.DataFrame(rows, schema=TABLES[name].schema).lazy() for name, rows in tables.items()}

@@ -74,10 +74,10 @@ def test_the_comparison_sees_a_difference() -> None:
 def both(world: World) -> tuple[list[Finding], list[Finding]]:
     """What the rules find and what the model finds in the same swept rows."""
     swept = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode)
-    judged = compute(swept.frames, world.policy, world.as_of, faults=swept.faults)
+    judged = compute(swept.frames, world.policy, world.as_of, violations=swept.violations)
     read_at = dict.fromkeys(STORES, world.as_of + timedelta(minutes=1))
-    ours = find(judged, world.policy, world.as_of, faults=swept.faults, observed_at=read_at)
-    second = disagreements(swept.frames, world.policy, world.as_of, faults=swept.faults.to_dicts())
+    ours = find(judged, world.policy, world.as_of, violations=swept.violations, observed_at=read_at)
+    second = disagreements(swept.frames, world.policy, world.as_of, violations=swept.violations.to_dicts())
     return ours.select(COMPARED).rows(), [tuple(row[column] for column in COMPARED) for row in second]
 
 

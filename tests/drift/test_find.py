@@ -146,8 +146,11 @@ def test_all_broken_values_of_one_object_are_one_finding() -> None:
         ("paid", "SRC_CONTRACT", "in_paid_1", ["billing_prod"], "A2 invoices"),
         ("paid", "SRC_CONTRACT", None, ["cf_prod", "subs_account"], "A1 accounts, A1 profiles"),
     ]
-    faults = json.loads(findings["observed"][0])["faults"]
-    assert {(fault["column"], fault["value"]) for fault in faults} == {("amount_due", "-5"), ("currency", "xxz")}
+    violations = json.loads(findings["observed"][0])["violations"]
+    assert {(violation["column"], violation["value"]) for violation in violations} == {
+        ("amount_due", "-5"),
+        ("currency", "(a code, 3 characters, #fa7e03)"),
+    }
 
 
 def test_a_later_fact_is_no_finding_yet() -> None:

@@ -19,9 +19,9 @@ from trueup.engine.policy import Policy, parse_policy
 
 def everything(snapshot: Snapshot, policy: Policy, as_of: datetime) -> tuple[Judged, pl.DataFrame]:
     swept = sweep(snapshot, as_of=as_of, livemode=policy.livemode)
-    judged = compute(swept.frames, policy, as_of, faults=swept.faults)
+    judged = compute(swept.frames, policy, as_of, violations=swept.violations)
     read_at = dict.fromkeys(STORES, as_of + timedelta(minutes=1))
-    return judged, find(judged, policy, as_of, faults=swept.faults, observed_at=read_at)
+    return judged, find(judged, policy, as_of, violations=swept.violations, observed_at=read_at)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

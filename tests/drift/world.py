@@ -331,7 +331,7 @@ class World:
 
     def judged(self, as_of: datetime = NOW) -> tuple[Judged, pl.DataFrame]:
         swept = sweep(self.snapshot(), as_of=as_of)
-        return compute(swept.frames, self.policy, as_of, faults=swept.faults), swept.faults
+        return compute(swept.frames, self.policy, as_of, violations=swept.violations), swept.violations
 
     def settle(self) -> World:
         """Store what the engine says, everywhere it is stored; give or take access to match."""
@@ -361,9 +361,9 @@ class World:
         return self
 
     def findings(self, as_of: datetime = NOW, **options: Any) -> pl.DataFrame:
-        judged, faults = self.judged(as_of)
+        judged, violations = self.judged(as_of)
         read_at: Mapping[str, datetime] = options.pop("observed_at", READ_AT)
-        return find(judged, self.policy, as_of, faults=faults, observed_at=read_at, **options)
+        return find(judged, self.policy, as_of, violations=violations, observed_at=read_at, **options)
 
     def found(self, as_of: datetime = NOW) -> list[tuple[str | None, str, str | None]]:
         """(account, code, object) of every finding."""

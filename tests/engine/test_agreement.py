@@ -61,8 +61,12 @@ def test_engine_and_model_agree_on_worlds_that_hypothesis_draws(world: World) ->
 def first_difference(world: World, *, broken_stores: frozenset[str] = frozenset()) -> str | None:
     """What to read about the first account on which the two part, or nothing."""
     swept = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode)
-    judged = compute(swept.frames, world.policy, world.as_of, faults=swept.faults.lazy(), broken_stores=broken_stores)
-    second = judge(swept.frames, world.policy, world.as_of, faults=swept.faults.to_dicts(), broken_stores=broken_stores)
+    judged = compute(
+        swept.frames, world.policy, world.as_of, violations=swept.violations.lazy(), broken_stores=broken_stores
+    )
+    second = judge(
+        swept.frames, world.policy, world.as_of, violations=swept.violations.to_dicts(), broken_stores=broken_stores
+    )
     engine = {row["account_id"]: row for row in judged.desired.to_dicts()}
     model = {row["account_id"]: row for row in second}
     if list(engine) != list(model):
@@ -133,7 +137,7 @@ def test_the_comparison_sees_a_difference() -> None:
 def test_the_worlds_are_sound_by_contract() -> None:
     world = make_world(1, 300)
 
-    faults = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode).faults
+    violations = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode).violations
 
-    assert set(faults.get_column("column")) <= {"due_at"}
-    assert isinstance(faults, pl.DataFrame)
+    assert set(violations.get_column("column")) <= {"due_at"}
+    assert isinstance(violations, pl.DataFrame)

@@ -17,14 +17,14 @@ import pytest
 
 from tests.cases.facts import Facts
 from tests.cases.stories import Day, Story, answer_of, listed, stories
-from trueup.contract import FAULTS, sweep
+from trueup.contract import VIOLATIONS, sweep
 from trueup.contract.schemas import STORES
 from trueup.drift import find
 from trueup.engine.engine import Judged, compute
 
 STORIES = stories()
 DAYS = [day for story in STORIES for day in story.days]
-NO_FAULTS = pl.DataFrame(schema=FAULTS)
+NO_FAULTS = pl.DataFrame(schema=VIOLATIONS)
 CONTRADICTIONS = {row["id"]: row for row in listed("contradictions")}
 
 
@@ -71,9 +71,9 @@ def test_every_story_names_an_anchor_that_is_known() -> None:
 
 def test_no_story_leans_on_a_row_that_breaks_its_contract() -> None:
     broken = {
-        story.name: faults["rule"].to_list()
+        story.name: violations["rule"].to_list()
         for story in STORIES
-        if not (faults := sweep(facts_of(story).snapshot).faults).is_empty()
+        if not (violations := sweep(facts_of(story).snapshot).violations).is_empty()
     }
 
     assert broken == {}
@@ -97,7 +97,7 @@ def look(day: Day, asked: dict[str, Any]) -> dict[str, Any]:
 def judge(story: Story, as_of: datetime) -> Judged:
     """No story has a row that breaks its contract (a test says so), so none is swept here."""
     facts = facts_of(story)
-    return compute({**facts.snapshot, "tags": facts.tags}, story.policy, as_of, faults=NO_FAULTS)
+    return compute({**facts.snapshot, "tags": facts.tags}, story.policy, as_of, violations=NO_FAULTS)
 
 
 @cache
@@ -138,5 +138,5 @@ def findings(day: Day) -> set[str]:
     """The codes that are found on the account that day."""
     judged = judge(day.story, day.as_of)
     observed_at = dict.fromkeys(STORES, day.as_of)
-    found = find(judged, day.story.policy, day.as_of, faults=NO_FAULTS, observed_at=observed_at)
+    found = find(judged, day.story.policy, day.as_of, violations=NO_FAULTS, observed_at=observed_at)
     return set(found.filter(pl.col("account_id") == day.account)["code"])

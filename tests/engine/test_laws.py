@@ -161,7 +161,7 @@ def is_due(known: dict[str, object], now: dict[str, object], today: object) -> b
 
 def judge(world: World) -> Judged:
     swept = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode)
-    return compute(swept.frames, world.policy, world.as_of, faults=swept.faults.lazy())
+    return compute(swept.frames, world.policy, world.as_of, violations=swept.violations.lazy())
 
 
 def desired(world: World) -> pl.DataFrame:

@@ -28,26 +28,26 @@ def judge(
     policy: Any,
     as_of: datetime,
     *,
-    faults: Iterable[Row] = (),
+    violations: Iterable[Row] = (),
     broken_stores: frozenset[str] = frozenset(),
 ) -> list[Result]:
     """What every account's dunning state should be at `as_of`."""
     facts = Facts(read(snapshot), as_of)
-    bench = Bench(facts, policy, list(faults), broken_stores)
+    bench = Bench(facts, policy, list(violations), broken_stores)
     return [bench.result(account_id) for account_id in sorted(facts.accounts)]
 
 
 class Bench:
     """Judges the accounts of one snapshot, each once."""
 
-    def __init__(self, facts: Facts, policy: Any, faults: list[Row], broken_stores: frozenset[str]) -> None:
+    def __init__(self, facts: Facts, policy: Any, violations: list[Row], broken_stores: frozenset[str]) -> None:
         self.facts = facts
         self.policy = policy
         self.broken_stores = broken_stores
-        self.faulty_tables: defaultdict[str | None, set[str]] = defaultdict(set)
-        for fault in faults:
-            if fault["is_needed"]:
-                self.faulty_tables[fault["account_id"]].add(fault["table"])
+        self.tables_with_violations: defaultdict[str | None, set[str]] = defaultdict(set)
+        for violation in violations:
+            if violation["is_needed"]:
+                self.tables_with_violations[violation["account_id"]].add(violation["table"])
         self.customers_of: defaultdict[str, set[str]] = defaultdict(set)
         self.accounts_of: defaultdict[str, set[str]] = defaultdict(set)
         for row in facts.mappings:
@@ -68,7 +68,7 @@ class Bench:
         if self.facts.accounts[account_id]["parent_account_id"] is not None:
             return self._child(account_id)
         account = self.account(account_id)
-        why = account.identity_trouble() | self._store_trouble(self.faulty_tables[account_id])
+        why = account.identity_trouble() | self._store_trouble(self.tables_with_violations[account_id])
         return self._row(account_id, account.answer(), account.reasons(), why)
 
     def account(self, account_id: str) -> Account:
@@ -89,7 +89,7 @@ class Bench:
     def _child(self, account_id: str) -> Result:
         """A child takes its parent's result, if there is one to take; its own invoices do not count."""
         parent = self.facts.accounts.get(self.facts.accounts[account_id]["parent_account_id"])
-        own_trouble = self._store_trouble(self.faulty_tables[account_id] & OF_A_CHILD)
+        own_trouble = self._store_trouble(self.tables_with_violations[account_id] & OF_A_CHILD)
         if parent is None or parent["parent_account_id"] is not None:
             return self._row(account_id, Answer(), set(), {"parent_unresolved"} | own_trouble)
         taken = self.result(parent["account_id"])
@@ -102,11 +102,11 @@ class Bench:
     def _exempt(self, account_id: str) -> Result:
         return self._row(account_id, Answer(), {"exempt"}, set())
 
-    def _store_trouble(self, faulty_tables: set[str]) -> set[str]:
+    def _store_trouble(self, tables_with_violations: set[str]) -> set[str]:
         why = set()
         if self.broken_stores:
             why.add("source_not_whole")
-        if faulty_tables:
+        if tables_with_violations:
             why.add("contract_violation")
         return why
 

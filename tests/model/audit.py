@@ -49,12 +49,12 @@ class Ledgers:
 class Audit:
     """A snapshot as of T, the desired states, and the look-ups that the findings ask for."""
 
-    def __init__(self, snapshot: Mapping[str, Any], policy: Any, as_of: datetime, faults: list[Row]) -> None:
+    def __init__(self, snapshot: Mapping[str, Any], policy: Any, as_of: datetime, violations: list[Row]) -> None:
         self.policy = policy
         self.as_of = as_of
         self.tables = read(snapshot)
         self.facts = Facts(self.tables, as_of)
-        bench = Bench(self.facts, policy, faults, frozenset())
+        bench = Bench(self.facts, policy, violations, frozenset())
         self.desired: dict[str, Result] = {account_id: bench.result(account_id) for account_id in self.facts.accounts}
         self.customers_of = bench.customers_of
         self.accounts_of = bench.accounts_of

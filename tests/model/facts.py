@@ -17,7 +17,7 @@ from trueup.contract.schemas import TABLES
 
 Row = dict[str, Any]
 
-BORN = {
+EFFECTIVE_COLUMNS = {
     "accounts": ("created_at",),
     "invoices": ("effective_at",),
     "charges": ("attempted_at", "effective_at"),
@@ -90,7 +90,7 @@ def read(snapshot: Mapping[str, Any]) -> dict[str, list[Row]]:
 
 def existed(table: str, row: Row, as_of: datetime) -> bool:
     """Nothing that dates the row lies after T."""
-    return all(row[column] is None or row[column] <= as_of for column in BORN.get(table, ()))
+    return all(row[column] is None or row[column] <= as_of for column in EFFECTIVE_COLUMNS.get(table, ()))
 
 
 def by(rows: Iterable[Row], key: str) -> dict[str, Row]:

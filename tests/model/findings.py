@@ -29,12 +29,12 @@ CATEGORIES: dict[str, tuple[Callable[[Audit], Iterator[Finding]], ...]] = {
 
 
 def disagreements(
-    snapshot: Mapping[str, Any], policy: Any, as_of: datetime, *, faults: Iterable[Row] = ()
+    snapshot: Mapping[str, Any], policy: Any, as_of: datetime, *, violations: Iterable[Row] = ()
 ) -> list[Row]:
     """Every finding with its account, code, object, severity, root and cause, one for each account, code and object."""
-    known = list(faults)
+    known = list(violations)
     audit = Audit(snapshot, policy, as_of, known)
-    by_category: dict[str, set[Finding]] = {"source": {broken_row(fault) for fault in known}}
+    by_category: dict[str, set[Finding]] = {"source": {broken_row(violation) for violation in known}}
     for category, rules in CATEGORIES.items():
         by_category[category] = {finding for rule in rules for finding in rule(audit)}
     troubled = {finding.account_id for found in by_category.values() for finding in found}
@@ -42,8 +42,8 @@ def disagreements(
     return rooted([(category, finding) for category, found in by_category.items() for finding in found])
 
 
-def broken_row(fault: Row) -> Finding:
-    return Finding(fault["account_id"], "SRC_CONTRACT", fault["object_id"], "S2")
+def broken_row(violation: Row) -> Finding:
+    return Finding(violation["account_id"], "SRC_CONTRACT", violation["object_id"], "S2")
 
 
 def rooted(found: list[tuple[str, Finding]]) -> list[Row]:

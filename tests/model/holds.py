@@ -13,7 +13,7 @@ from tests.model.attempts import internal_charges, stripe_charges
 from tests.model.calendar import FOREVER, Span, local_date
 from tests.model.facts import Facts, Row
 
-MANDATE_TYPES = ("sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit", "us_bank_account", "nz_bank_account")
+DEBIT_TYPES = ("sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit", "us_bank_account", "nz_bank_account")
 HOLDING_DISPUTE = (
     "needs_response",
     "under_review",
@@ -86,7 +86,7 @@ def _latest_charge(facts: Facts, intent: Row) -> Row | None:
 
 
 def _flight(begun: datetime, method_type: str | None, policy: Any, timezone: str) -> Span:
-    maximum = policy.in_flight_max_days.debit if method_type in MANDATE_TYPES else policy.in_flight_max_days.card
+    maximum = policy.in_flight_max_days.debit if method_type in DEBIT_TYPES else policy.in_flight_max_days.card
     first = local_date(begun, timezone)
     return Span(first, first + timedelta(days=maximum))
 

@@ -146,8 +146,8 @@ class Invoice:
         found = []
         if self.row["collection_method"] == "send_invoice":
             found.append("send_invoice")
-        if self.instrument.is_dead(today):
-            found.append("hard_decline" if self.instrument.is_dead_hard(today) else "customer_action")
+        if self.instrument.is_unusable(today):
+            found.append("hard_decline" if self.instrument.is_unusable_hard(today) else "customer_action")
         if self.collected_by is None:
             return found
         if self.instrument.payment_method_id is None:
@@ -208,7 +208,7 @@ class Invoice:
         clock = self.clock_on(today)
         if clock is None or not self.is_late(today):
             return 0
-        if policy.hard_decline == "immediate_suspend" and self.instrument.is_dead_hard(today):
+        if policy.hard_decline == "immediate_suspend" and self.instrument.is_unusable_hard(today):
             return 4
         age = self._age(clock, today)
         if age < policy.grace_days:

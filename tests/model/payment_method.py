@@ -11,7 +11,7 @@ from datetime import date, datetime
 from tests.model.attempts import Attempt
 from tests.model.calendar import end_of_month
 from tests.model.facts import Facts, Row
-from tests.model.holds import MANDATE_TYPES
+from tests.model.holds import DEBIT_TYPES
 
 KILLING = ("hard", "customer_action")
 EXPIRY_CODES = ("expired_card", "invalid_expiry_year")
@@ -31,10 +31,10 @@ class Instrument:
     has_active_mandate: bool = False
     came_at: datetime | None = None
 
-    def is_dead(self, today: date) -> bool:
+    def is_unusable(self, today: date) -> bool:
         return bool(self._killing(today))
 
-    def is_dead_hard(self, today: date) -> bool:
+    def is_unusable_hard(self, today: date) -> bool:
         return "hard" in self._killing(today)
 
     @property
@@ -58,7 +58,7 @@ def effective(facts: Facts, invoice: Row, subscription: Row | None, attempts: li
         return Instrument(None)
     method = facts.payment_methods.get(payment_method_id)  # an old source is named by its owner and known to nobody
     tried_with = [attempt for attempt in attempts if attempt.payment_method_id == payment_method_id]
-    needs_mandate = method is not None and method["type"] in MANDATE_TYPES
+    needs_mandate = method is not None and method["type"] in DEBIT_TYPES
     mandates = active_mandates(facts, payment_method_id, method["type"]) if method and needs_mandate else []
     return Instrument(
         payment_method_id,

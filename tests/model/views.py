@@ -73,7 +73,7 @@ def _stripe_invoice(
 
 
 def _internal_invoice(
-    facts: Facts, account_id: str, row: Row, twin: Invoice | None, policy: Any, timezone: str
+    facts: Facts, account_id: str, row: Row, counterpart: Invoice | None, policy: Any, timezone: str
 ) -> Invoice:
     invoice_id = row["invoice_id"]
     subscription = facts.subscriptions.get(row["stripe_subscription_id"])
@@ -84,7 +84,7 @@ def _internal_invoice(
         money=worth,
         owed=money.is_owed(worth, row, subscription, policy, livemode=policy.livemode),  # internal rows have no mode
         attempts=tried,
-        instrument=twin.instrument if twin else payment_method.outside_stripe(tried),
+        instrument=counterpart.instrument if counterpart else payment_method.outside_stripe(tried),
         subscription=subscription,
         holds=_holds(facts, account_id, timezone),
         disputes=holds.dispute_spans(facts, money.internal_disputes(facts, invoice_id), policy, timezone),
@@ -93,8 +93,8 @@ def _internal_invoice(
         facts=facts,
         policy=policy,
         timezone=timezone,
-        stripe_row=twin.row if twin else None,
-        collected_by=twin,
+        stripe_row=counterpart.row if counterpart else None,
+        collected_by=counterpart,
     )
 
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.random_fleet.chances import ADVICE, DECLINES, MANDATE_TYPES, METHOD_TYPES, SUBSCRIPTION_STATUSES, TIMEZONES
+from tests.random_fleet.chances import ADVICE, DEBIT_TYPES, DECLINES, METHOD_TYPES, SUBSCRIPTION_STATUSES, TIMEZONES
 from tests.random_fleet.fleet import Fleet
 from tests.random_fleet.invoice import Invoice
 from tests.random_fleet.ledger import Ledger
@@ -221,7 +221,7 @@ class Maker:
             exp_month=expires.month if expires else None,
             exp_year=expires.year if expires else None,
         )
-        if kind in MANDATE_TYPES or self.chance(0.03):
+        if kind in DEBIT_TYPES or self.chance(0.03):
             for _ in range(self.rng.choice((0, 1, 1, 1, 2, 3))):
                 self._mandate(method_id, kind)
 

@@ -8,8 +8,8 @@ TIMEZONES = (
 )  # fmt: skip
 CURRENCIES = ("usd", "usd", "usd", "eur", "jpy", "kwd")
 AMOUNTS = (0, 1, 40, 50, 60, 99, 100, 101, 150, 250, 250, 400, 1000, 1000)
-MANDATE_TYPES = ("sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit", "us_bank_account", "nz_bank_account")
-METHOD_TYPES = ("card", "card", "card", "card", "link", *MANDATE_TYPES, "bacs_debit")
+DEBIT_TYPES = ("sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit", "us_bank_account", "nz_bank_account")
+METHOD_TYPES = ("card", "card", "card", "card", "link", *DEBIT_TYPES, "bacs_debit")
 TRIGGERS = ("initial", "scheduled", "scheduled", "manual", "payment_method_update")
 SUBSCRIPTION_STATUSES = (
     "active", "active", "active", "past_due", "unpaid", "trialing", "paused", "canceled", "incomplete",

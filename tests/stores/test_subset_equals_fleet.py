@@ -58,8 +58,8 @@ def judge(snapshot: Snapshot) -> Judged:
     """Desired states, and findings without what only says when they were read."""
     policy = load_policy()
     swept = sweep({name: frame.collect().lazy() for name, frame in snapshot.items()}, as_of=AS_OF)
-    judged = compute(swept.frames, policy, AS_OF, faults=swept.faults)
-    findings = find(judged, policy, AS_OF, faults=swept.faults, observed_at=OBSERVED)
+    judged = compute(swept.frames, policy, AS_OF, violations=swept.violations)
+    findings = find(judged, policy, AS_OF, violations=swept.violations, observed_at=OBSERVED)
     return judged.desired, findings.drop("snapshot", "is_settling", "first_seen_at", "seen_count")
 
 

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 import polars as pl
 
 from trueup.audit.run_folder import write_frame
-from trueup.contract import Swept, sweep
+from trueup.contract import SweepResult, sweep
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.correction.changes import CORRECTED_FROM, rows_behind
 from trueup.drift import find, implied
@@ -57,20 +57,20 @@ class Basis:
         return cls(load_policy(settings.policy), as_of, settings.max_age_hours, settings.settle_minutes)
 
 
-def sweep_snapshot(snapshot: Snapshot, basis: Basis) -> Swept:
-    """The facts that rules can use, and the faults of the others."""
+def sweep_snapshot(snapshot: Snapshot, basis: Basis) -> SweepResult:
+    """The facts that rules can use, and the violations of the others."""
     return sweep(snapshot, as_of=basis.as_of, livemode=basis.policy.livemode)
 
 
-def judge(swept: Swept, seen: Seen, basis: Basis) -> Judgement:
+def judge(swept: SweepResult, seen: Seen, basis: Basis) -> Judgement:
     """Compute and compare the swept facts of a look."""
     broken = seen.broken(basis.max_age_hours)
-    judged = compute(swept.frames, basis.policy, basis.as_of, faults=swept.faults, broken_stores=broken)
+    judged = compute(swept.frames, basis.policy, basis.as_of, violations=swept.violations, broken_stores=broken)
     findings = find(
         judged,
         basis.policy,
         basis.as_of,
-        faults=swept.faults,
+        violations=swept.violations,
         observed_at=seen.observed_at(),
         broken=broken,
         settle_minutes=basis.settle_minutes,

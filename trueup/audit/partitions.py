@@ -22,14 +22,14 @@ from trueup.audit.gather import Look
 from trueup.audit.judge import Basis, Kept, judge, keep, read_snapshot, sweep_snapshot, write_snapshot
 from trueup.audit.progress import working_on
 from trueup.audit.run_folder import read_frame, write_frame
-from trueup.contract import Swept
+from trueup.contract import SweepResult
 from trueup.contract.schemas import Snapshot
 from trueup.stores.lake.tables import Lake
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
 
 _FACTS: Final = "facts"
-_FAULTS: Final = "faults.parquet"
+_VIOLATIONS: Final = "contract_violations.parquet"
 _JUDGED: Final = "judged"
 _OWN_RUN: Final = "look"  # the one run of a look's own lake
 
@@ -112,7 +112,7 @@ def _accounts(look: Look) -> int:
 
 
 def sweep_parts(parts: Sequence[Part], settings: Settings, as_of: datetime) -> pl.DataFrame:
-    """Sweep every part and keep its facts; the faults of all parts, each once."""
+    """Sweep every part and keep its facts; the violations of all parts, each once."""
     return pl.concat(on_each("sweep", partial(_sweep, basis=Basis.of(settings, as_of)), parts, settings))
 
 
@@ -131,10 +131,10 @@ def kept(look: Look) -> Kept:
 def _sweep(part: Part, basis: Basis) -> pl.DataFrame:
     swept = sweep_snapshot(part.rows(), basis)
     write_snapshot(part.facts, swept.frames)
-    write_frame(part.facts / _FAULTS, swept.faults)
-    return swept.faults.filter(part.is_home)
+    write_frame(part.facts / _VIOLATIONS, swept.violations)
+    return swept.violations.filter(part.is_home)
 
 
 def _judge(part: Part, basis: Basis) -> None:
-    swept = Swept(read_snapshot(part.facts), read_frame(part.facts / _FAULTS))
+    swept = SweepResult(read_snapshot(part.facts), read_frame(part.facts / _VIOLATIONS))
     keep(part.look.folder / _JUDGED, part.name, judge(swept, part.look, basis), part.is_home)

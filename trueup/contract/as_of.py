@@ -1,7 +1,7 @@
 """As of: what was known at an instant.
 
 An object or row that was created, or took effect, after `as_of` does not exist for the run. What carries no date (a
-default payment method, a subscription's status, an exemption) is taken as it is now. How a status is told from its
+default payment method, a subscription's status, an exemption) is taken as it is now. How a status follows from its
 transitions is here too; what a status means for money is not.
 """
 
@@ -15,7 +15,7 @@ import polars as pl
 from trueup.contract.schemas import Snapshot
 
 # Table → the columns that say when a row came to be. A null says nothing and leaves the row in.
-BORN: Final[dict[str, tuple[str, ...]]] = {
+EFFECTIVE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "accounts": ("created_at",),
     "entitlements": ("granted_at",),
     "invoices": ("effective_at",),
@@ -38,12 +38,12 @@ BORN: Final[dict[str, tuple[str, ...]]] = {
 
 def known_at(snapshot: Snapshot, as_of: datetime) -> dict[str, pl.LazyFrame]:
     """The snapshot without what came to be after `as_of`. Instruments stay: they count as having come at `as_of`."""
-    return {name: frame.filter(_is_born(name, as_of)) for name, frame in snapshot.items()}
+    return {name: frame.filter(_has_come(name, as_of)) for name, frame in snapshot.items()}
 
 
-def _is_born(name: str, as_of: datetime) -> pl.Expr:
-    born = [(pl.col(column) <= as_of).fill_null(value=True) for column in BORN.get(name, ())]
-    return pl.all_horizontal(pl.lit(value=True), *born)
+def _has_come(name: str, as_of: datetime) -> pl.Expr:
+    come = [(pl.col(column) <= as_of).fill_null(value=True) for column in EFFECTIVE_COLUMNS.get(name, ())]
+    return pl.all_horizontal(pl.lit(value=True), *come)
 
 
 def status_at(as_of: datetime) -> pl.Expr:

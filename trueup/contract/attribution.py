@@ -1,4 +1,4 @@
-"""Blame: whose account, which object and which invoice a broken row is about.
+"""Attribution: whose account, which object and which invoice a broken row is about.
 
 A row of ours mostly names its account. A credit note has it through its invoice, and a Stripe object through its
 customer and the mapping: several accounts where several share the customer, none where nothing maps. Whether the
@@ -26,10 +26,10 @@ _STRIPE_ID: Final = {
 }
 
 
-def blame(snapshot: Snapshot, name: str, rows: pl.DataFrame, *, livemode: bool) -> pl.DataFrame:
-    """Add blamed_account_id, blamed_object_id, blamed_invoice_id and is_needed to rows of a table.
+def attribute(snapshot: Snapshot, name: str, rows: pl.DataFrame, *, livemode: bool) -> pl.DataFrame:
+    """Add attributed_account_id, attributed_object_id, attributed_invoice_id and is_needed to rows of a table.
 
-    A row comes out once per account that it touches, and once without an account where none can be told.
+    A row comes out once per account that it touches, and once without an account where no row says whose it is.
     """
     numbered = rows.with_row_index("row")
     accounts = _accounts(snapshot, name, numbered.lazy(), livemode=livemode)
@@ -38,7 +38,7 @@ def blame(snapshot: Snapshot, name: str, rows: pl.DataFrame, *, livemode: bool) 
     return (
         numbered.join(found, on="row", how="left", validate="1:m")
         .join(concerned, on="row", how="left", validate="m:1")
-        .with_columns(blamed_object_id=_object(name), is_needed=_is_needed(name, livemode=livemode))
+        .with_columns(attributed_object_id=_object(name), is_needed=_is_needed(name, livemode=livemode))
     )
 
 
@@ -66,21 +66,21 @@ def _is_needed(name: str, *, livemode: bool) -> pl.Expr:
 
 
 def _accounts(snapshot: Snapshot, name: str, rows: pl.LazyFrame, *, livemode: bool) -> pl.LazyFrame:
-    """row, blamed_account_id."""
+    """row, attributed_account_id."""
     columns = TABLES[name].columns
     if "account_id" in columns:
-        return rows.select("row", blamed_account_id="account_id")
+        return rows.select("row", attributed_account_id="account_id")
     if name == "credit_notes":
         owners = snapshot["invoices"].select("invoice_id", "account_id").drop_nulls().unique()
-        return rows.join(owners, on="invoice_id").select("row", blamed_account_id="account_id")
+        return rows.join(owners, on="invoice_id").select("row", attributed_account_id="account_id")
     if name == "stripe_mandates":
         owners = snapshot["subs_mandate"].select("account_id", mandate_id="stripe_mandate_id").drop_nulls().unique()
-        return rows.join(owners, on="mandate_id").select("row", blamed_account_id="account_id")
+        return rows.join(owners, on="mandate_id").select("row", attributed_account_id="account_id")
     if name.startswith("stripe_"):
         customers = _customers(snapshot, name, rows)
         mapped = _mapped(snapshot, livemode=livemode)
-        return customers.join(mapped, on="customer_id").select("row", blamed_account_id="account_id").unique()
-    return rows.select("row", blamed_account_id=pl.lit(None, pl.String())).head(0)
+        return customers.join(mapped, on="customer_id").select("row", attributed_account_id="account_id").unique()
+    return rows.select("row", attributed_account_id=pl.lit(None, pl.String())).head(0)
 
 
 def _mapped(snapshot: Snapshot, *, livemode: bool) -> pl.LazyFrame:
@@ -112,19 +112,19 @@ def _owners(snapshot: Snapshot, table: str, key: str) -> pl.LazyFrame:
 
 
 def _invoices(snapshot: Snapshot, name: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """row, blamed_invoice_id, is_outside_stripe: one row each."""
+    """row, attributed_invoice_id, is_outside_stripe: one row each."""
     unknown = pl.lit(None, pl.Boolean())
     if name == "invoices":
         return rows.select(
             "row",
-            blamed_invoice_id=pl.coalesce("stripe_invoice_id", "invoice_id"),
+            attributed_invoice_id=pl.coalesce("stripe_invoice_id", "invoice_id"),
             is_outside_stripe=pl.col("stripe_invoice_id").is_null(),
         )
     if name in ("charges", "credit_notes", "schedules"):
         return _through_ledger(snapshot, name, rows)
     if name.startswith("stripe_") and "invoice_id" in TABLES[name].columns:
-        return rows.select("row", blamed_invoice_id="invoice_id", is_outside_stripe=unknown)
-    return rows.select("row", blamed_invoice_id=pl.lit(None, pl.String()), is_outside_stripe=unknown)
+        return rows.select("row", attributed_invoice_id="invoice_id", is_outside_stripe=unknown)
+    return rows.select("row", attributed_invoice_id=pl.lit(None, pl.String()), is_outside_stripe=unknown)
 
 
 def _through_ledger(snapshot: Snapshot, name: str, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -137,6 +137,6 @@ def _through_ledger(snapshot: Snapshot, name: str, rows: pl.LazyFrame) -> pl.Laz
     by_charge = pl.col("stripe_charge_id").is_null() if name == "charges" else pl.lit(None, pl.Boolean())
     return rows.join(ledger, on="invoice_id", how="left", validate="m:1").select(
         "row",
-        blamed_invoice_id=pl.coalesce("stripe_invoice_id", "invoice_id"),
+        attributed_invoice_id=pl.coalesce("stripe_invoice_id", "invoice_id"),
         is_outside_stripe=pl.when("is_known").then(pl.col("stripe_invoice_id").is_null()).otherwise(by_charge),
     )

@@ -1,8 +1,8 @@
-"""The rules of each table, as data: which values a column may hold.
+"""Rules: which values a column of a store may hold, as data.
 
 Enumerations are those of the stores' contract; for Stripe's objects they are Stripe's own (read from the SDK 16.1, API
-2026-10-28.endive). A null is a fault only where the engine or a finding needs the value: a column that nobody reads may
-be empty. Keys and instants are not written out here, since every table has them: each key must be there and every
+2026-10-28.endive). A null is a violation only where the engine or a finding needs the value: a column that nobody reads
+may be empty. Keys and instants are not written out here, since every table has them: each key must be there and every
 instant must lie between 1970 and 2200.
 """
 
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from trueup.contract import vocabulary
 from trueup.contract.as_of import status_at
 from trueup.contract.currencies import CURRENCIES
 from trueup.contract.schemas import STATES, TABLES
@@ -27,22 +28,46 @@ LARGEST_MINOR: Final = 10**15
 
 
 class Rule(NamedTuple):
-    """One thing that must not be: the column it is about, what is wrong, and when (never null)."""
+    """One thing that a row must not be: the column, the rule's stable id, and whether a row is so (never null)."""
 
     column: str
-    says: str
-    breaks: pl.Expr
+    id: str
+    is_violated: pl.Expr
     is_harmless: bool = False  # the row can be used as it is; it is only reported
 
+    @property
+    def sentence(self) -> str:
+        """The rule in words; the words may change, the id does not."""
+        return SENTENCES[self.id]
 
-NO_DUE_DATE: Final = "an open or uncollectible send_invoice without due date"
+
+NO_DUE_DATE: Final = "due_date_missing"
 """The one rule whose broken row is left as it is: it is reported, and nothing is hidden by it."""
+
+UNREADABLE: Final = "unreadable_value"
+DUPLICATE_KEY: Final = "duplicate_key"
+
+SENTENCES: Final[dict[str, str]] = {
+    "key_missing": "the key is missing",
+    "value_missing": "the value is missing",
+    "unknown_value": "not a value of this column",
+    "unknown_currency": "no such currency (lower-case ISO 4217)",
+    "unknown_timezone": "no such timezone (IANA)",
+    "negative_amount": "a negative amount",
+    "amount_too_large": "an amount beyond 10^15 minor units",
+    "number_out_of_range": "a number outside the range of this column",
+    "instant_out_of_range": "an instant outside 1970 to 2200",
+    NO_DUE_DATE: "an open or uncollectible send_invoice without due date",
+    UNREADABLE: "a value that no frame can hold",
+    DUPLICATE_KEY: "several rows have this key",
+}
+"""Rule id → the rule in words. Violations, metrics and Great Expectations suites name the id."""
 
 
 def rules_of(table: str, as_of: datetime | None) -> list[Rule]:
     """Every rule of the table. `as_of` dates the status that the due-date rule looks at; None takes the stored one."""
     return [
-        *(Rule(column, "the key is missing", pl.col(column).is_null()) for column in TABLES[table].key),
+        *(Rule(column, "key_missing", pl.col(column).is_null()) for column in TABLES[table].key),
         *_RULES.get(table, ()),
         *_instants(table),
         *([_due_date(as_of)] if table in _WITH_DUE_DATE else []),
@@ -51,54 +76,52 @@ def rules_of(table: str, as_of: datetime | None) -> list[Rule]:
 
 def _one_of(column: str, values: Iterable[str], *, or_null: bool = False) -> Rule:
     known = pl.col(column).is_in(sorted(values)).fill_null(value=or_null)
-    return Rule(column, "not a value of this column", ~known)
+    return Rule(column, "unknown_value", ~known)
 
 
 def _needed(*columns: str) -> list[Rule]:
-    return [Rule(column, "the value is missing", pl.col(column).is_null()) for column in columns]
+    return [Rule(column, "value_missing", pl.col(column).is_null()) for column in columns]
 
 
 def _money(*columns: str, or_null: bool = False) -> list[Rule]:
-    faults = []
+    rules = []
     for column in columns:
         amount = pl.col(column)
-        faults.append(Rule(column, "a negative amount", (amount < 0).fill_null(value=False)))
-        faults.append(
-            Rule(column, "an amount beyond 10^15 minor units", (amount > LARGEST_MINOR).fill_null(value=False))
-        )
+        rules.append(Rule(column, "negative_amount", (amount < 0).fill_null(value=False)))
+        rules.append(Rule(column, "amount_too_large", (amount > LARGEST_MINOR).fill_null(value=False)))
         if not or_null:
-            faults += _needed(column)
-    return faults
+            rules += _needed(column)
+    return rules
 
 
 def _currency(*, or_null: bool = False) -> Rule:
     known = pl.col("currency").is_in(sorted(CURRENCIES)).fill_null(value=or_null)
-    return Rule("currency", "no such currency (lower-case ISO 4217)", ~known)
+    return Rule("currency", "unknown_currency", ~known)
 
 
 def _timezone() -> Rule:
     known = pl.col("timezone").is_in(sorted(TIMEZONES)).fill_null(value=True)
-    return Rule("timezone", "no such timezone (IANA)", ~known)
+    return Rule("timezone", "unknown_timezone", ~known)
 
 
 def _between(column: str, low: int, high: int) -> Rule:
     inside = pl.col(column).is_between(low, high).fill_null(value=True)
-    return Rule(column, f"not between {low} and {high}", ~inside)
+    return Rule(column, "number_out_of_range", ~inside)
 
 
 def _instants(table: str) -> list[Rule]:
     """Every instant and date of the table lies in a span that calendars can compute with."""
-    says = "an instant outside 1970 to 2200"
+    rule_id = "instant_out_of_range"
     rules = []
     for column, dtype in TABLES[table].columns.items():
         if isinstance(dtype, pl.Datetime):
-            rules.append(Rule(column, says, _is_outside(pl.col(column), EARLIEST, LATEST).fill_null(value=False)))
+            rules.append(Rule(column, rule_id, _is_outside(pl.col(column), EARLIEST, LATEST).fill_null(value=False)))
         elif isinstance(dtype, pl.Date):
             outside = _is_outside(pl.col(column), EARLIEST.date(), LATEST.date())
-            rules.append(Rule(column, says, outside.fill_null(value=False)))
+            rules.append(Rule(column, rule_id, outside.fill_null(value=False)))
         elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Datetime):
             outside = pl.col(column).list.eval(_is_outside(pl.element(), EARLIEST, LATEST)).list.any()
-            rules.append(Rule(column, says, outside.fill_null(value=False)))
+            rules.append(Rule(column, rule_id, outside.fill_null(value=False)))
     return rules
 
 
@@ -110,24 +133,11 @@ def _due_date(as_of: datetime | None) -> Rule:
     """A sent invoice that waits for money without saying until when. The row stays: the engine gives it no clock."""
     status = pl.col("status") if as_of is None else status_at(as_of)
     waits = status.is_in(["open", "uncollectible"]) & (pl.col("collection_method") == "send_invoice")
-    breaks = waits.fill_null(value=False) & pl.col("due_at").is_null()
-    return Rule("due_at", NO_DUE_DATE, breaks, is_harmless=True)
+    is_violated = waits.fill_null(value=False) & pl.col("due_at").is_null()
+    return Rule("due_at", NO_DUE_DATE, is_violated, is_harmless=True)
 
 
 _WITH_DUE_DATE: Final = ("invoices", "stripe_invoices")
-
-_INVOICE_STATUS: Final = ("draft", "open", "paid", "void", "uncollectible")
-_COLLECTION_METHOD: Final = ("charge_automatically", "send_invoice")
-_UNCOLLECTIBLE_REASON: Final = (
-    "max_payment_attempts",
-    "payment_not_received",
-    "subscription_canceled",
-    "subscription_paused",
-    "user_forgiven",
-)
-_CHARGE_STATUS: Final = ("succeeded", "failed", "pending")
-_MANDATE_STATUS: Final = ("active", "inactive", "pending")
-_NETWORK_STATUS: Final = ("accepted", "pending", "refused", "revoked")
 
 _RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "accounts": (
@@ -144,9 +154,9 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
             ("subscription_create", "subscription_cycle", "subscription_update", "manual"),
             or_null=True,
         ),
-        _one_of("status", _INVOICE_STATUS),
-        _one_of("uncollectible_reason", _UNCOLLECTIBLE_REASON, or_null=True),
-        _one_of("collection_method", _COLLECTION_METHOD),
+        _one_of("status", vocabulary.INVOICE_STATUSES),
+        _one_of("uncollectible_reason", vocabulary.UNCOLLECTIBLE_REASONS, or_null=True),
+        _one_of("collection_method", vocabulary.COLLECTION_METHODS),
         _currency(),
         *_money("amount_due", "amount_paid"),
     ),
@@ -154,7 +164,7 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
         *_needed("account_id", "attempted_at"),
         *_money("amount", "amount_refunded"),
         _currency(),
-        _one_of("status", _CHARGE_STATUS),
+        _one_of("status", vocabulary.CHARGE_STATUSES),
         _one_of("trigger", ("initial", "scheduled", "manual", "payment_method_update")),
     ),
     "credit_notes": (*_money("amount"),),
@@ -168,21 +178,18 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "subs_dunning": (_one_of("state", STATES),),
     "subs_mandate": (
         *_needed("stripe_mandate_id", "stripe_payment_method_id"),
-        _one_of("status", _MANDATE_STATUS),
-        _one_of("network_status", _NETWORK_STATUS, or_null=True),
+        _one_of("status", vocabulary.MANDATE_STATUSES),
+        _one_of("network_status", vocabulary.NETWORK_STATUSES, or_null=True),
     ),
     "subs_stuck_events": (*_needed("received_at"), _one_of("status", ("pending", "stuck", "resolved", "dead"))),
     "stripe_payment_methods": (_between("exp_month", 1, 12), _between("exp_year", 1970, 2200)),
     "stripe_subscriptions": (
-        _one_of(
-            "status",
-            ("incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused"),
-        ),
-        _one_of("collection_method", _COLLECTION_METHOD, or_null=True),
+        _one_of("status", vocabulary.SUBSCRIPTION_STATUSES),
+        _one_of("collection_method", vocabulary.COLLECTION_METHODS, or_null=True),
         _one_of("pause_collection", ("keep_as_draft", "mark_uncollectible", "void"), or_null=True),
     ),
     "stripe_invoices": (
-        _one_of("status", _INVOICE_STATUS),
+        _one_of("status", vocabulary.INVOICE_STATUSES),
         _one_of(
             "billing_reason",
             (
@@ -198,8 +205,8 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
             ),
             or_null=True,
         ),
-        _one_of("uncollectible_reason", _UNCOLLECTIBLE_REASON, or_null=True),
-        _one_of("collection_method", _COLLECTION_METHOD),
+        _one_of("uncollectible_reason", vocabulary.UNCOLLECTIBLE_REASONS, or_null=True),
+        _one_of("collection_method", vocabulary.COLLECTION_METHODS),
         _currency(),
         *_money("amount_due", "amount_remaining"),
         *_money("amount_paid", or_null=True),
@@ -227,7 +234,7 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "stripe_charges": (
         *_needed("created_at"),
-        _one_of("status", _CHARGE_STATUS),
+        _one_of("status", vocabulary.CHARGE_STATUSES),
         *_money("amount"),
         *_money("amount_refunded", or_null=True),
         _currency(),
@@ -239,21 +246,7 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "stripe_disputes": (
         *_needed("created_at"),
-        _one_of(
-            "status",
-            (
-                "needs_response",
-                "under_review",
-                "won",
-                "lost",
-                "warning_needs_response",
-                "warning_under_review",
-                "warning_closed",
-                "prevented",
-                "appeal_needs_response",
-                "appeal_under_review",
-            ),
-        ),
+        _one_of("status", vocabulary.DISPUTE_STATUSES),
         *_money("amount"),
         _currency(or_null=True),
     ),
@@ -263,7 +256,7 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
         _currency(or_null=True),
     ),
     "stripe_mandates": (
-        _one_of("status", _MANDATE_STATUS),
-        _one_of("network_status", _NETWORK_STATUS, or_null=True),
+        _one_of("status", vocabulary.MANDATE_STATUSES),
+        _one_of("network_status", vocabulary.NETWORK_STATUSES, or_null=True),
     ),
 }

@@ -1,11 +1,11 @@
 """The sweep: rows that break their contract, and the snapshot without them.
 
-Two things come out. `faults` has one row per broken row, rule and account that the row touches. `frames` is the
-snapshot that the engine may lean on. A row with money or attempts in it is taken out when it breaks a rule; of the
+Two things come out. `violations` has one row per broken row, rule and account that the row touches. `frames` is the
+snapshot that the engine may rely on. A row with money or attempts in it is taken out when it breaks a rule; of the
 other tables the row stays and only the value that cannot be used becomes null, so that an account does not lose its
 mapping because of a misspelt `created_by`. Of rows with the same key, values that all agree on stay in such a table;
-from a table of money one row stays if all are the same, else none. No value of a text column that could be personal
-is ever shown.
+from a table of money one row stays if all are the same, else none. A text that its column may not hold is described,
+never repeated (`masking.py`).
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from trueup.contract.as_of import BORN
-from trueup.contract.attribution import blame
-from trueup.contract.rules import LATEST, Rule, rules_of
+from trueup.contract.as_of import EFFECTIVE_COLUMNS
+from trueup.contract.attribution import attribute
+from trueup.contract.masking import described, without_addresses
+from trueup.contract.rules import DUPLICATE_KEY, LATEST, UNREADABLE, Rule, rules_of
 from trueup.contract.schemas import TABLES, TEXT, Snapshot
 
-FAULTS: Final[dict[str, pl.DataType]] = {
+VIOLATIONS: Final[dict[str, pl.DataType]] = {
     "store": TEXT,
     "table": TEXT,
     "key": TEXT,  # the row's primary key as text, parts joined by "/"; null where it has none
-    "account_id": TEXT,  # null where none can be told; a row per account where several share a customer
+    "account_id": TEXT,  # null where no account is named; a row per account where several share a customer
     "column": TEXT,
-    "rule": TEXT,
-    "observed": TEXT,  # the value, clipped, or "(withheld)"
+    "rule": TEXT,  # the rule's id (`rules.SENTENCES`)
+    "observed": TEXT,  # a number or an instant as it is, a text by its class and hash
     "object_id": TEXT,  # what a finding about the row is about; null for the account itself
-    "invoice_id": TEXT,  # the invoice it concerns, by its Stripe id where it has one; null where none can be told
-    "is_needed": pl.Boolean(),  # the account's result leans on this row: the account is indeterminate
+    "invoice_id": TEXT,  # the invoice it concerns, by its Stripe id where it has one; null where it names none
+    "is_needed": pl.Boolean(),  # the account's result needs this row: the account is indeterminate
     "updated_at": pl.Datetime("us", "UTC"),  # when the row was last written; null for Stripe's objects
 }
 
 # Tables whose rows say what an account or an object *is*. A bad value is set to null and the row stays. Rows of all
 # other tables say that something *happened*, and go.
-KEPT: Final = frozenset(
+DESCRIPTIVE: Final = frozenset(
     {
         "accounts",
         "entitlements",
@@ -55,18 +56,15 @@ KEPT: Final = frozenset(
 # Stripe delivers an event at least once, so the same event twice breaks nothing.
 MAY_REPEAT: Final = frozenset({"stripe_events"})
 
-_VALUE_CHARACTERS: Final = 60
-_PERSONAL: Final = r"@|\d[\d .\-]{10,}\d"  # an address, or digits enough for a card, an account or a telephone
 
-
-class Swept(NamedTuple):
+class SweepResult(NamedTuple):
     """What a sweep leaves: the frames that can be used, and what was wrong with the rest."""
 
     frames: dict[str, pl.LazyFrame]
-    faults: pl.DataFrame
+    violations: pl.DataFrame
 
 
-def sweep(snapshot: Snapshot, *, as_of: datetime | None = None, livemode: bool = True) -> Swept:
+def sweep(snapshot: Snapshot, *, as_of: datetime | None = None, livemode: bool = True) -> SweepResult:
     """Take the rows that break their contract out of a snapshot, and name each with the rule it breaks.
 
     Args:
@@ -76,20 +74,23 @@ def sweep(snapshot: Snapshot, *, as_of: datetime | None = None, livemode: bool =
         livemode: the policy's; a Stripe object belongs to the accounts that map to its customer in this mode.
 
     Returns:
-        Swept(frames, faults): `frames` has the same tables and columns; `faults` has the columns of `FAULTS`, sorted.
+        SweepResult(frames, violations): `frames` has the same tables and columns; `violations` has the columns of
+        `VIOLATIONS`, sorted.
     """
     rules = {name: rules_of(name, as_of) for name in snapshot}
     broken = dict(zip(snapshot, pl.collect_all([_broken(snapshot[n], rules[n]) for n in snapshot]), strict=True))
     repeated = dict(zip(snapshot, pl.collect_all([_repeated(snapshot[n], n) for n in snapshot]), strict=True))
     frames = {name: _sound(snapshot[name], name, rules[name], repeated[name]) for name in snapshot}
-    faults = [_faults(snapshot, name, rules[name], broken[name], as_of, livemode=livemode) for name in snapshot]
+    violations = [_violations(snapshot, name, rules[name], broken[name], as_of, livemode=livemode) for name in snapshot]
     repeats = [_repeats(snapshot, name, repeated[name], as_of, livemode=livemode) for name in snapshot]
-    return Swept(frames, pl.concat([_no_faults(), *faults, *repeats]).unique().sort(list(FAULTS), nulls_last=True))
+    return SweepResult(
+        frames, pl.concat([_no_violations(), *violations, *repeats]).unique().sort(list(VIOLATIONS), nulls_last=True)
+    )
 
 
 def _broken(frame: pl.LazyFrame, rules: list[Rule]) -> pl.LazyFrame:
     """The rows that break any rule."""
-    return frame.filter(pl.any_horizontal(*(rule.breaks for rule in rules), *_is_unreadable(frame)))
+    return frame.filter(pl.any_horizontal(*(rule.is_violated for rule in rules), *_is_unreadable(frame)))
 
 
 def _is_unreadable(frame: pl.LazyFrame) -> list[pl.Expr]:
@@ -110,11 +111,11 @@ def _sound(frame: pl.LazyFrame, name: str, rules: list[Rule], repeated: pl.DataF
     """The table without what cannot be used."""
     harmful = [rule for rule in rules if not rule.is_harmless]
     once = frame if repeated.is_empty() else _each_key_once(frame, name, repeated)
-    if name not in KEPT:
-        return once.filter(~pl.any_horizontal(*(rule.breaks for rule in harmful), *_is_unreadable(frame)))
+    if name not in DESCRIPTIVE:
+        return once.filter(~pl.any_horizontal(*(rule.is_violated for rule in harmful), *_is_unreadable(frame)))
     by_column: dict[str, list[pl.Expr]] = {}
     for rule in harmful:
-        by_column.setdefault(rule.column, []).append(rule.breaks)
+        by_column.setdefault(rule.column, []).append(rule.is_violated)
     has_key = pl.all_horizontal(pl.col(column).is_not_null() for column in TABLES[name].key)
     return once.filter(has_key).with_columns(
         pl.when(~pl.any_horizontal(*breaks)).then(pl.col(column)).alias(column)
@@ -128,7 +129,7 @@ def _each_key_once(frame: pl.LazyFrame, name: str, repeated: pl.DataFrame) -> pl
     values = [column for column in columns if column not in key and column not in ("updated_at", "version")]
     same = frame.join(repeated.lazy(), on=key, how="semi")
     is_agreed = [pl.col(column).n_unique() == 1 for column in values]
-    if name in KEPT:
+    if name in DESCRIPTIVE:
         one = same.group_by(key).agg(
             pl.when(pl.col(column).n_unique() == 1).then(pl.col(column).first()).alias(column)
             for column in columns
@@ -145,56 +146,57 @@ def _each_key_once(frame: pl.LazyFrame, name: str, repeated: pl.DataFrame) -> pl
 # What was wrong -----------------------------------------------------------------------------------------------------
 
 
-def _faults(
+def _violations(
     snapshot: Snapshot, name: str, rules: list[Rule], rows: pl.DataFrame, as_of: datetime | None, *, livemode: bool
 ) -> pl.DataFrame:
-    """One fault per broken row, rule and account."""
+    """One violation per broken row, rule and account."""
     rows = rows.filter(_existed(name, as_of))
     if rows.is_empty():
-        return _no_faults()
-    blamed = blame(snapshot, name, rows, livemode=livemode)
-    parts = [_fault(blamed.filter(rule.breaks), name, rule.column, rule.says, rule.column) for rule in rules]
-    return pl.concat([*parts, *([_unreadable(blamed, name)] if "unreadable" in rows.columns else [])])
+        return _no_violations()
+    attributed = attribute(snapshot, name, rows, livemode=livemode)
+    found = [_violation(attributed.filter(rule.is_violated), name, rule.column, rule.id, rule.column) for rule in rules]
+    return pl.concat([*found, *([_unreadable(attributed, name)] if "unreadable" in rows.columns else [])])
 
 
-def _unreadable(blamed: pl.DataFrame, name: str) -> pl.DataFrame:
-    """One fault per column whose value no frame can hold."""
+def _unreadable(attributed: pl.DataFrame, name: str) -> pl.DataFrame:
+    """One violation per column whose value no frame can hold."""
     columns = (
-        blamed.filter(pl.col("unreadable").is_not_null())
+        attributed.filter(pl.col("unreadable").is_not_null())
         .with_columns(unreadable_column=pl.col("unreadable").str.split(","))
         .explode("unreadable_column", empty_as_null=True)
         .with_columns(pl.col("unreadable_column").str.strip_chars())
     )
-    faults = _fault(columns, name, "unreadable", "a value that no frame can hold", "unreadable_column")
-    return faults.with_columns(column=pl.col("observed"), observed=pl.lit(None, pl.String()))
+    violations = _violation(columns, name, "unreadable", UNREADABLE, "unreadable_column")
+    return violations.with_columns(column=pl.col("observed"), observed=pl.lit(None, pl.String()))
 
 
 def _repeats(
     snapshot: Snapshot, name: str, repeated: pl.DataFrame, as_of: datetime | None, *, livemode: bool
 ) -> pl.DataFrame:
-    """One fault per row of a key that several rows have."""
+    """One violation per row of a key that several rows have."""
     if repeated.is_empty() or name in MAY_REPEAT:
-        return _no_faults()
+        return _no_violations()
     key = list(TABLES[name].key)
     rows = snapshot[name].join(repeated.lazy(), on=key, how="semi").filter(_existed(name, as_of)).collect()
-    blamed = blame(snapshot, name, rows, livemode=livemode)
-    return _fault(blamed, name, ",".join(key), "several rows have this key", None)
+    attributed = attribute(snapshot, name, rows, livemode=livemode)
+    return _violation(attributed, name, ",".join(key), DUPLICATE_KEY, None)
 
 
-def _fault(blamed: pl.DataFrame, name: str, column: str, says: str, shown: str | None) -> pl.DataFrame:
-    return blamed.select(
+def _violation(attributed: pl.DataFrame, name: str, column: str, rule_id: str, shown: str | None) -> pl.DataFrame:
+    """`shown` is the column whose value is observed; without one, the row's key is."""
+    return attributed.select(
         store=pl.lit(TABLES[name].store),
         table=pl.lit(name),
-        key=key_text(name),
-        account_id="blamed_account_id",
+        key=without_addresses(key_text(name)),
+        account_id="attributed_account_id",
         column=pl.lit(column),
-        rule=pl.lit(says),
-        observed=_shown(shown, blamed.schema[shown]) if shown else key_text(name),
-        object_id="blamed_object_id",
-        invoice_id="blamed_invoice_id",
+        rule=pl.lit(rule_id),
+        observed=_observed(shown, attributed.schema[shown]) if shown else without_addresses(key_text(name)),
+        object_id="attributed_object_id",
+        invoice_id="attributed_invoice_id",
         is_needed="is_needed",
-        updated_at="updated_at" if "updated_at" in blamed.columns else pl.lit(None),
-    ).cast(pl.Schema(FAULTS))
+        updated_at="updated_at" if "updated_at" in attributed.columns else pl.lit(None),
+    ).cast(pl.Schema(VIOLATIONS))
 
 
 def key_text(name: str) -> pl.Expr:
@@ -202,24 +204,22 @@ def key_text(name: str) -> pl.Expr:
     return pl.concat_str([pl.col(column).cast(pl.String()) for column in TABLES[name].key], separator="/")
 
 
-def _shown(column: str, dtype: pl.DataType) -> pl.Expr:
-    """A value that may stand in a report: short, on one line, and nothing that could name a person."""
+def _observed(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A broken value as it may stand in a report: a text only by its class."""
     if isinstance(dtype, pl.List):
         return pl.lit("(a list)")
     text = pl.col(column).cast(pl.String())
-    if not isinstance(dtype, pl.String):
-        return text
-    clipped = text.str.slice(0, _VALUE_CHARACTERS).str.replace_all(r"[\p{C}\s]+", " ")
-    return pl.when(text.str.contains(_PERSONAL)).then(pl.lit("(withheld)")).otherwise(clipped)
+    is_text = isinstance(dtype, pl.String) and column != "unreadable_column"
+    return described(text) if is_text else text
 
 
 def _existed(name: str, as_of: datetime | None) -> pl.Expr:
     """The row had come to be by `as_of`. An instant that no calendar holds dates nothing."""
     if as_of is None:
         return pl.lit(value=True)
-    later = [(pl.col(born) > as_of) & (pl.col(born) <= LATEST) for born in BORN.get(name, ())]
+    later = [(pl.col(column) > as_of) & (pl.col(column) <= LATEST) for column in EFFECTIVE_COLUMNS.get(name, ())]
     return ~pl.any_horizontal(pl.lit(value=False), *(is_later.fill_null(value=False) for is_later in later))
 
 
-def _no_faults() -> pl.DataFrame:
-    return pl.DataFrame(schema=FAULTS)
+def _no_violations() -> pl.DataFrame:
+    return pl.DataFrame(schema=VIOLATIONS)

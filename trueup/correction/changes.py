@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import polars as pl
 
 from trueup.contract.schemas import CHANGES, INSTANT
+from trueup.contract.vocabulary import NETWORK_STATUS_TYPE
 
 if TYPE_CHECKING:
     from trueup.contract.schemas import Snapshot
@@ -54,7 +55,6 @@ PLANNED: Final[dict[str, tuple[str, ...]]] = {
 }
 """Table → the columns that a plan may carry: of what is ours, what a correction needs."""
 
-WITH_NETWORK_STATUS: Final = "bacs_debit"  # the only mandates for which Stripe tells a network status
 OUR_NAME: Final = "A3"  # what subs_account.updated_by says of a flag that the recompute wrote
 
 
@@ -165,7 +165,7 @@ def _bad_debt_flags(found: pl.DataFrame, answers: pl.DataFrame, stored: pl.DataF
 def _mandates(found: pl.DataFrame, ours: pl.DataFrame, stripe: pl.DataFrame) -> pl.DataFrame:
     """Our copy of a mandate takes Stripe's word for it. A finding names the mandate by Stripe's id."""
     why = _by(found, MANDATE_CODES, "account_id", "object_id").with_columns(why=pl.lit("stripe_mandate"))
-    tells_network_status = pl.col("payment_method_type") == WITH_NETWORK_STATUS
+    tells_network_status = pl.col("payment_method_type") == NETWORK_STATUS_TYPE
     rows = (
         ours.join(
             why,

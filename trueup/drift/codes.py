@@ -1,7 +1,7 @@
-"""The codes of findings, as data: what each is about, how bad it is, and whose it is to mend.
+"""The codes of findings, as data: what each is about, how bad it is, and whose it is to correct.
 
 One row per code, in the order of FINDINGS.md. `tables` are those whose rows are compared: from them come the stores in
-conflict and the rows that may be settling. `leans_on_engine` marks codes that compare a store with what the engine
+conflict and the rows that may be settling. `needs_engine` marks codes that compare a store with what the engine
 decided: they depend on every store, so a store that was not read whole suppresses them. A severity that depends on the
 row is given by the rule; the one here is what it is otherwise.
 """
@@ -15,12 +15,6 @@ from trueup.contract.schemas import STORES, TABLES
 CATEGORIES: Final = ("source", "identity", "money", "retry", "subscription", "dunning", "entitlement", "event")
 """Categories from root to consequence: of an account's findings, one of the first category is the root."""
 
-SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
-"""S1 money or access is wrong now, S2 will be at the next cycle, S3 the record is wrong, S4 hygiene."""
-
-COUNTED: Final = ("S1", "S2", "S3")
-"""Severities that make an account one that disagrees."""
-
 
 class Code(NamedTuple):
     """What holds for every finding of one code."""
@@ -30,7 +24,7 @@ class Code(NamedTuple):
     severity: str
     owner: str
     tables: tuple[str, ...] = ()
-    leans_on_engine: bool = False
+    needs_engine: bool = False
 
     @property
     def stores(self) -> tuple[str, ...]:
@@ -40,8 +34,8 @@ class Code(NamedTuple):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The stores without which the finding cannot be told."""
-        return STORES if self.leans_on_engine else self.stores
+        """The stores without which nobody can say whether the finding holds."""
+        return STORES if self.needs_engine else self.stores
 
 
 _LEDGER = ("invoices", "stripe_invoices")
@@ -67,7 +61,7 @@ _ALL: Final = (
     Code("MAP_METADATA_MISMATCH", "identity", "S2", "A1 setup", (*_MAPPED, "stripe_customers")),
     Code("ACCT_CLOSED_ACTIVE_SUB", "identity", "S1", "A1 accounts", ("accounts", *_MAPPED, "stripe_subscriptions")),
     Code("ACCT_FLAGS_MISSING", "identity", "S3", "A1 profiles", ("accounts", "subs_account")),
-    Code("ACCT_CHILD_HAS_DEBT", "identity", "S2", "A2 invoices", ("accounts", *_LEDGER), leans_on_engine=True),
+    Code("ACCT_CHILD_HAS_DEBT", "identity", "S2", "A2 invoices", ("accounts", *_LEDGER), needs_engine=True),
     Code("INV_MISSING_INTERNAL", "money", "S1", "A2 invoices", _LEDGER),
     Code("INV_MISSING_STRIPE", "money", "S2", "A2 invoices", _LEDGER),
     Code("INV_PAID_STRIPE_OPEN_INTERNAL", "money", "S1", "A2 invoices", _LEDGER),
@@ -81,11 +75,11 @@ _ALL: Final = (
     Code("REFUND_UNRECORDED", "money", "S1", "A3 charges", (*_CHARGES, "stripe_refunds")),
     Code("REFUND_NO_CREDIT_NOTE", "money", "S2", "A2 invoices", (*_LEDGER, "stripe_refunds", "credit_notes")),
     Code("DISPUTE_LOST_UNRESOLVED", "money", "S2", "A2 invoices", (*_LEDGER, "stripe_disputes", "credit_notes")),
-    Code("RETRY_SCHEDULE_STALLED", "retry", "S1", "A3 charges", ("charges", *_LEDGER), leans_on_engine=True),
+    Code("RETRY_SCHEDULE_STALLED", "retry", "S1", "A3 charges", ("charges", *_LEDGER), needs_engine=True),
     Code("RETRY_ON_HARD_DECLINE", "retry", "S1", "A3 charges", _CHARGES),
     Code("RETRY_DOUBLE_OWNER", "retry", "S1", "A3 charges", ("schedules", *_LEDGER)),
     Code("RETRY_ON_SETTLED", "retry", "S2", "A3 charges", ("schedules", *_LEDGER)),
-    Code("NO_ATTEMPT_MADE", "retry", "S1", "A3 charges", (*_LEDGER, *_CHARGES), leans_on_engine=True),
+    Code("NO_ATTEMPT_MADE", "retry", "S1", "A3 charges", (*_LEDGER, *_CHARGES), needs_engine=True),
     Code("DECLINE_CODE_UNMAPPED", "retry", "S4", "A3 recompute", _CHARGES),
     Code("MAN_STATUS_MISMATCH", "retry", "S3", "A3 recompute", ("subs_mandate", "stripe_mandates")),
     Code("MAN_MISSING", "retry", "S2", "A3 recompute", ("subs_mandate", "stripe_invoices")),
@@ -95,7 +89,7 @@ _ALL: Final = (
         "S2",
         "A2 invoices",
         (*_LEDGER, "stripe_subscriptions"),
-        leans_on_engine=True,
+        needs_engine=True,
     ),
     Code(
         "SUB_CANCELED_STILL_COLLECTING",
@@ -106,30 +100,30 @@ _ALL: Final = (
     ),
     Code("SUB_DUPLICATE_ACTIVE", "subscription", "S1", "A2 checkout", ("stripe_subscriptions",)),
     Code("DUN_EXEMPT_IGNORED", "dunning", "S1", "A3 recompute", ("subs_account", "subs_dunning")),
-    Code("DISPUTE_OPEN_BUT_DUNNING", "dunning", "S1", "A3 recompute", _STORED, leans_on_engine=True),
-    Code("DUN_STUCK_AFTER_PAYMENT", "dunning", "S1", "A3 recompute", _STORED, leans_on_engine=True),
-    Code("DUN_NOT_STARTED", "dunning", "S2", "A3 recompute", _STORED, leans_on_engine=True),
-    Code("DUN_EARLY_SUSPENSION", "dunning", "S1", "A3 recompute", _STORED, leans_on_engine=True),
-    Code("DUN_STATE_MISMATCH", "dunning", "S2", "A3 recompute", _STORED, leans_on_engine=True),
-    Code("DUN_COUNTER_MISMATCH", "dunning", "S3", "A3 recompute", _STORED, leans_on_engine=True),
+    Code("DISPUTE_OPEN_BUT_DUNNING", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True),
+    Code("DUN_STUCK_AFTER_PAYMENT", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True),
+    Code("DUN_NOT_STARTED", "dunning", "S2", "A3 recompute", _STORED, needs_engine=True),
+    Code("DUN_EARLY_SUSPENSION", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True),
+    Code("DUN_STATE_MISMATCH", "dunning", "S2", "A3 recompute", _STORED, needs_engine=True),
+    Code("DUN_COUNTER_MISMATCH", "dunning", "S3", "A3 recompute", _STORED, needs_engine=True),
     Code(
         "DUN_LEDGER_COPY_MISMATCH",
         "dunning",
         "S3",
         "A3 charges",
         ("dunning_states", *_LEDGER),
-        leans_on_engine=True,
+        needs_engine=True,
     ),
     Code("DUN_ORPHAN", "dunning", "S4", "A3 recompute", ("accounts", "subs_dunning")),
-    Code("FLAG_BAD_DEBT_STALE", "dunning", "S1", "A3 recompute", ("subs_account", *_LEDGER), leans_on_engine=True),
-    Code("FLAG_BAD_DEBT_MISSING", "dunning", "S2", "A3 recompute", ("subs_account", *_LEDGER), leans_on_engine=True),
+    Code("FLAG_BAD_DEBT_STALE", "dunning", "S1", "A3 recompute", ("subs_account", *_LEDGER), needs_engine=True),
+    Code("FLAG_BAD_DEBT_MISSING", "dunning", "S2", "A3 recompute", ("subs_account", *_LEDGER), needs_engine=True),
     Code(
         "ENT_ON_WHEN_SUSPENDED",
         "entitlement",
         "S1",
         "Entitlements API",
         ("entitlements", *_LEDGER),
-        leans_on_engine=True,
+        needs_engine=True,
     ),
     Code(
         "ENT_OFF_WHEN_GOOD",
@@ -137,11 +131,11 @@ _ALL: Final = (
         "S1",
         "Entitlements API",
         ("accounts", "entitlements", "stripe_subscriptions"),
-        leans_on_engine=True,
+        needs_engine=True,
     ),
     Code("ENT_PLAN_MISMATCH", "entitlement", "S3", "Entitlements API", ("accounts", "entitlements", "products")),
-    Code("EVT_STUCK", "event", "S1", "A3 recompute", ("subs_stuck_events",), leans_on_engine=True),
-    Code("EVT_STUCK_MOOT", "event", "S4", "A3 recompute", ("subs_stuck_events",), leans_on_engine=True),
+    Code("EVT_STUCK", "event", "S1", "A3 recompute", ("subs_stuck_events",), needs_engine=True),
+    Code("EVT_STUCK_MOOT", "event", "S4", "A3 recompute", ("subs_stuck_events",), needs_engine=True),
     Code("EVT_MALFORMED", "event", "S2", "A3 recompute", ("subs_stuck_events",)),
 )
 

@@ -1,4 +1,4 @@
-"""Counts: what of a run's findings is tracked over time, and which of them a second look confirms.
+"""Counts: what of a run's findings is tracked over time, and which of them the recheck confirms.
 
 An account disagrees if it has a finding of severity S1, S2 or S3 that is neither settling nor suppressed. Six stores
 cannot be read at one instant, so a disagreement is confirmed only if it is still there when its accounts are read
@@ -12,9 +12,10 @@ from typing import Final
 import polars as pl
 
 from trueup.contract.schemas import FINDINGS
-from trueup.drift.codes import CODES, COUNTED
+from trueup.contract.vocabulary import COUNTED_SEVERITIES
+from trueup.drift.codes import CODES
 from trueup.drift.roots import with_roots
-from trueup.drift.rules.event import told_apart
+from trueup.drift.rules.event import reclassify_stuck_events
 
 BY_CODE: Final[dict[str, pl.DataType]] = {
     "code": pl.String(),
@@ -30,7 +31,7 @@ BY_CODE: Final[dict[str, pl.DataType]] = {
 
 def is_counted() -> pl.Expr:
     """A finding that makes its account one that disagrees."""
-    return pl.col("severity").is_in(COUNTED) & ~pl.col("is_settling") & ~pl.col("is_suppressed")
+    return pl.col("severity").is_in(COUNTED_SEVERITIES) & ~pl.col("is_settling") & ~pl.col("is_suppressed")
 
 
 def disagreeing_accounts(findings: pl.DataFrame) -> int:
@@ -56,30 +57,37 @@ def by_code(findings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def confirm(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
-    """The findings of the first look that the second one, at their accounts only, still has: as the second tells them.
+def confirm(initial: pl.DataFrame, recheck: pl.DataFrame) -> pl.DataFrame:
+    """The findings of the initial reading that the recheck of their accounts still has, as the recheck describes them.
 
-    Findings that a look at accounts cannot see again are kept from the first: stores that were not read as they
-    should be, and events and bad rows of no account. A stuck event is the same finding whichever of its two codes it
-    has. Roots are told anew, since a root may not have been confirmed; the provider events behind a finding are those
-    of both looks, since a look at accounts reads few of them.
+    Findings that a reading of some accounts cannot see are taken from the initial reading: stores that were not read as
+    they should be, and events and bad rows of no account. A stuck event is the same finding whichever of its two codes
+    it has. Roots are set again, since a root may not have been confirmed. The provider events behind a finding are
+    those of both readings, since a reading of some accounts reads few of them.
+
+    Args:
+        initial: findings of the whole scope (schemas.FINDINGS).
+        recheck: findings of the accounts that were read again (schemas.FINDINGS).
+
+    Returns:
+        schemas.FINDINGS, sorted by account, code and object.
     """
-    unseen = first.filter(pl.col("account_id").is_null(), pl.col("code") != "MAP_ORPHAN_CUSTOMER")
-    seen = first.join(unseen, on=_IDENTITY, how="anti", nulls_equal=True)
-    known = _same(seen).select(*_SAME, known_ids=_ids("event_ids")).unique(_SAME)
+    unread = initial.filter(pl.col("account_id").is_null(), pl.col("code") != "MAP_ORPHAN_CUSTOMER")
+    read_again = initial.join(unread, on=_IDENTITY, how="anti", nulls_equal=True)
+    initial_events = _same(read_again).select(*_SAME, initial_event_ids=_ids("event_ids")).unique(_SAME)
     confirmed = (
-        _same(second)
-        .join(known, on=_SAME, how="inner", nulls_equal=True)
-        .with_columns(event_ids=pl.concat_list(_ids("event_ids"), "known_ids").list.unique().list.sort())
+        _same(recheck)
+        .join(initial_events, on=_SAME, how="inner", nulls_equal=True)
+        .with_columns(event_ids=pl.concat_list(_ids("event_ids"), "initial_event_ids").list.unique().list.sort())
     )
-    repeated = unseen.join(confirmed, on=_IDENTITY, how="anti", nulls_equal=True)
-    rows = told_apart(pl.concat([confirmed.select(list(FINDINGS)), repeated.select(list(FINDINGS))]))
+    repeated = unread.join(confirmed, on=_IDENTITY, how="anti", nulls_equal=True)
+    rows = reclassify_stuck_events(pl.concat([confirmed.select(list(FINDINGS)), repeated.select(list(FINDINGS))]))
     severity = {"EVT_STUCK": CODES["EVT_STUCK"].severity, "EVT_STUCK_MOOT": CODES["EVT_STUCK_MOOT"].severity}
     is_stuck = pl.col("code").is_in(list(severity))
-    told = rows.with_columns(
+    classified = rows.with_columns(
         severity=pl.when(is_stuck).then(pl.col("code").replace(severity)).otherwise(pl.col("severity"))
     )
-    return with_roots(told).select(list(FINDINGS)).sort("account_id", "code", "object_id", nulls_last=True)
+    return with_roots(classified).select(list(FINDINGS)).sort("account_id", "code", "object_id", nulls_last=True)
 
 
 _IDENTITY: Final = ["account_id", "code", "object_id"]

@@ -2,7 +2,8 @@
 
 Both sides of every comparison: what the stores said at `as_of`, and what the engine made of it. A rule takes an
 Evidence and nothing else. Frames that several rules need are worked out here, so that a rule reads as the sentence it
-stands for. `unsure_*` name what a broken row hides: where a row was taken out, "there is none" cannot be told.
+stands for. `*_with_violations` name what a broken row hides: where a row was taken out, nobody can say that there is
+none.
 """
 
 from __future__ import annotations
@@ -18,16 +19,11 @@ import polars as pl
 from trueup.contract import NO_DUE_DATE
 from trueup.contract.as_of import status_at
 from trueup.contract.schemas import DunningState, Snapshot
+from trueup.contract.vocabulary import LIVE_SUBSCRIPTIONS
 from trueup.engine.policy import Policy
 
 if TYPE_CHECKING:
     from trueup.engine.engine import Judged
-
-LIVE: Final = ("active", "trialing", "past_due", "unpaid")
-"""Statuses of a live subscription."""
-
-ENDED: Final = ("canceled", "incomplete_expired")
-"""Statuses of a subscription that has ended."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Evidence:
     judged: Judged
     policy: Policy
     as_of: datetime
-    faults: pl.LazyFrame
+    violations: pl.LazyFrame
 
     @property
     def facts(self) -> Snapshot:
@@ -66,11 +62,11 @@ class Evidence:
         return self.judged.accounts.lazy().select("account_id", "parent_account_id", "account_status", "plan_code")
 
     @property
-    def sure(self) -> pl.LazyFrame:
-        """The engine's answers of which it is sure: schemas.DESIRED, is_exempt (itself, not by its parent)."""
+    def determinate(self) -> pl.LazyFrame:
+        """The engine's determinate answers: schemas.DESIRED, is_exempt (itself, not by its parent)."""
         own = self.judged.accounts.lazy().select("account_id", "is_exempt")
-        sure = self.judged.desired.lazy().filter(pl.col("quality") == "determinate")
-        return sure.join(own, on="account_id", how="inner", validate="1:1")
+        determinate = self.judged.desired.lazy().filter(pl.col("quality") == "determinate")
+        return determinate.join(own, on="account_id", how="inner", validate="1:1")
 
     @cached_property
     def stripe_invoices(self) -> pl.LazyFrame:
@@ -78,7 +74,7 @@ class Evidence:
         return self.facts["stripe_invoices"].filter(self.is_our_mode).with_columns(self.status_at.alias("status"))
 
     @cached_property
-    def ledger(self) -> pl.LazyFrame:
+    def internal_invoices(self) -> pl.LazyFrame:
         """billing_prod's invoices with their status at `as_of` and their object_id."""
         return self.facts["invoices"].with_columns(
             self.status_at.alias("status"), object_id=pl.coalesce("stripe_invoice_id", "invoice_id")
@@ -95,9 +91,9 @@ class Evidence:
         return status_at(self.as_of)
 
     @property
-    def live_of_anyone(self) -> pl.LazyFrame:
+    def all_live_subscriptions(self) -> pl.LazyFrame:
         """Live subscriptions in the policy's livemode, mapped or not."""
-        return self.facts["stripe_subscriptions"].filter(self.is_our_mode, pl.col("status").is_in(LIVE))
+        return self.facts["stripe_subscriptions"].filter(self.is_our_mode, pl.col("status").is_in(LIVE_SUBSCRIPTIONS))
 
     @property
     def subscriptions(self) -> pl.LazyFrame:
@@ -106,10 +102,15 @@ class Evidence:
         return ours.join(self.mapping, on="customer_id", how="inner")
 
     @cached_property
-    def live(self) -> pl.LazyFrame:
+    def live_subscriptions(self) -> pl.LazyFrame:
         """The live ones of `subscriptions`."""
         columns = ["account_id", "customer_id", "subscription_id", "status", "price_ids"]
-        return self.live_of_anyone.join(self.mapping, on="customer_id", how="inner").select(columns).collect().lazy()
+        return (
+            self.all_live_subscriptions.join(self.mapping, on="customer_id", how="inner")
+            .select(columns)
+            .collect()
+            .lazy()
+        )
 
     @property
     def access(self) -> pl.LazyFrame:
@@ -125,10 +126,10 @@ class Evidence:
 
     @cached_property
     def stored(self) -> pl.LazyFrame:
-        """The engine's sure answers beside the stored dunning rows, for accounts that are not exempt.
+        """The engine's determinate answers beside the stored dunning rows, for accounts that are not exempt.
 
         schemas.DESIRED, rank, stored_state (a missing row is good standing), stored_rank, and stored_ of each counter.
-        Rows whose stored state cannot be told are left out.
+        Rows whose stored state is unknown are left out.
         """
         rows = self.facts["subs_dunning"].select(
             "account_id",
@@ -141,7 +142,7 @@ class Evidence:
         )
         missing = pl.col("has_row").is_null()
         return (
-            self.sure.filter(~pl.col("is_exempt"))
+            self.determinate.filter(~pl.col("is_exempt"))
             .join(rows, on="account_id", how="left", validate="1:1")
             .with_columns(
                 stored_state=pl.when(missing).then(pl.lit("good_standing")).otherwise(pl.col("stored_state")),
@@ -168,7 +169,9 @@ class Evidence:
         )
         sides = (("status", "stripe_status"), ("currency", "stripe_currency"), ("outstanding", "stripe_outstanding"))
         pairs = (
-            self.ledger.select("account_id", "object_id", "invoice_id", "stripe_invoice_id", "status", "currency")
+            self.internal_invoices.select(
+                "account_id", "object_id", "invoice_id", "stripe_invoice_id", "status", "currency"
+            )
             .filter(pl.col("stripe_invoice_id").is_not_null())
             .join(theirs, on="stripe_invoice_id", how="inner", validate="m:1")
             .join(of_ledger, on="invoice_id", how="left", validate="m:1")
@@ -176,16 +179,16 @@ class Evidence:
         )
         return pairs.filter(pl.any_horizontal(pl.col(a) != pl.col(b) for a, b in sides)).collect().lazy()
 
-    def unsure_objects(self, *tables: str) -> pl.LazyFrame:
+    def objects_with_violations(self, *tables: str) -> pl.LazyFrame:
         """object_id: what a broken row of these tables is about."""
-        return self._unsure(tables).select("object_id").drop_nulls().unique()
+        return self._violations_of(tables).select("object_id").drop_nulls().unique()
 
-    def unsure_accounts(self, *tables: str) -> pl.LazyFrame:
+    def accounts_with_violations(self, *tables: str) -> pl.LazyFrame:
         """account_id: whose a broken row of these tables is."""
-        return self._unsure(tables).select("account_id").drop_nulls().unique()
+        return self._violations_of(tables).select("account_id").drop_nulls().unique()
 
-    def _unsure(self, tables: tuple[str, ...]) -> pl.LazyFrame:
-        return self.faults.filter(pl.col("table").is_in(tables), pl.col("rule") != NO_DUE_DATE)
+    def _violations_of(self, tables: tuple[str, ...]) -> pl.LazyFrame:
+        return self.violations.filter(pl.col("table").is_in(tables), pl.col("rule") != NO_DUE_DATE)
 
 
 def rank(column: str) -> pl.Expr:

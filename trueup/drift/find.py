@@ -38,7 +38,7 @@ def find(
     policy: Policy,
     as_of: datetime,
     *,
-    faults: pl.DataFrame | pl.LazyFrame,
+    violations: pl.DataFrame | pl.LazyFrame,
     observed_at: Mapping[str, datetime],
     broken: Mapping[str, str] | None = None,
     settle_minutes: int = 5,
@@ -49,7 +49,7 @@ def find(
         judged: the engine's answers and the facts that they come from.
         policy: the policy of the run.
         as_of: the instant that the run reasons about.
-        faults: what `contract.sweep` found in the same snapshot.
+        violations: what `contract.sweep` found in the same snapshot.
         observed_at: store → the instant at which it was read.
         broken: store → "SRC_STALE" or "SRC_PARTIAL", for stores that were not read as they should be.
         settle_minutes: how long a row has to have been left alone before it counts.
@@ -58,8 +58,8 @@ def find(
         One row per account, code and object. `first_seen_at` and `seen_count` are null: the history fills them.
     """
     broken = broken or {}
-    seen = Evidence(judged, policy, as_of, faults.lazy())
-    found = pl.collect_all([rule(seen) for rule in RULES.values()])
+    evidence = Evidence(judged, policy, as_of, violations.lazy())
+    found = pl.collect_all([rule(evidence) for rule in RULES.values()])
     stacked = pl.concat(
         [rows.with_columns(code=pl.lit(code)) for code, rows in zip(RULES, found, strict=True)]
         + [source.broken_stores(broken)],
@@ -69,12 +69,12 @@ def find(
     once = stacked.sort("account_id", "code", "object_id", "severity", "observed", nulls_last=True).unique(
         ["account_id", "code", "object_id"], keep="first", maintain_order=True
     )
-    coded = _with_code_facts(event.told_apart(once))
-    behind = coded.join(event_ids(coded, seen), on=_IDENTITY, how="left", nulls_equal=True, validate="1:1")
-    judged_rows = behind.with_columns(
+    coded = _with_code_facts(event.reclassify_stuck_events(once))
+    with_events = coded.join(event_ids(coded, evidence), on=_IDENTITY, how="left", nulls_equal=True, validate="1:1")
+    judged_rows = with_events.with_columns(
         event_ids=pl.col("event_ids").fill_null([]),
-        snapshot=_snapshots(behind, observed_at),
-        is_settling=_is_settling(behind, seen, observed_at, settle_minutes),
+        snapshot=_snapshots(with_events, observed_at),
+        is_settling=_is_settling(with_events, evidence, observed_at, settle_minutes),
         is_suppressed=_is_suppressed(broken),
         first_seen_at=pl.lit(None),
         seen_count=pl.lit(None),
@@ -127,10 +127,10 @@ _NULLS: Final = r',?"[a-z_]+":null'
 
 
 def _is_settling(
-    findings: pl.DataFrame, seen: Evidence, observed_at: Mapping[str, datetime], settle_minutes: int
+    findings: pl.DataFrame, evidence: Evidence, observed_at: Mapping[str, datetime], settle_minutes: int
 ) -> pl.Series:
     """A row of its account, in a table that it is about, was written too shortly before it was read."""
-    recent = recently_written(seen, observed_at, timedelta(minutes=settle_minutes))
+    recent = recently_written(evidence, observed_at, timedelta(minutes=settle_minutes))
     tables = pl.DataFrame(
         [(code.code, table) for code in CODES.values() for table in code.tables],
         schema={"code": pl.String, "table": pl.String},
@@ -152,7 +152,7 @@ def _is_suppressed(broken: Mapping[str, str]) -> pl.Expr:
     """It depends on a store that was not read as it should be. What says so is not suppressed itself."""
     blind = set(broken)
     codes = [code.code for code in CODES.values() if blind.intersection(code.needs)]
-    leans = pl.col("code").is_in(codes) | pl.any_horizontal(
+    depends = pl.col("code").is_in(codes) | pl.any_horizontal(
         pl.lit(value=False), *(pl.col("stores").list.contains(store) for store in sorted(blind))
     )
-    return leans & ~pl.col("code").is_in(["SRC_STALE", "SRC_PARTIAL"])
+    return depends & ~pl.col("code").is_in(["SRC_STALE", "SRC_PARTIAL"])

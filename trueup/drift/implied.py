@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from trueup.contract.schemas import STATES, STORES, DunningState
-from trueup.drift.evidence import LIVE, rank
+from trueup.contract.vocabulary import LIVE_SUBSCRIPTIONS
+from trueup.drift.evidence import rank
 
 if TYPE_CHECKING:
     from trueup.engine.engine import Judged
@@ -23,10 +24,10 @@ IMPLIED: Final[dict[str, pl.DataType]] = {
     "account_id": pl.String(),
     "cf_prod_access": pl.Boolean(),  # null: no access, and none to be expected
     "billing_state": DunningState,  # from the internal view of the money
-    "billing_copy": DunningState,  # the ledger's own copy; null: cannot be told
+    "billing_copy": DunningState,  # the ledger's own copy; null: unknown
     "subs_account_bad_debt": pl.Boolean(),  # null: no row
     "subs_customer_resolved": pl.Boolean(),  # one customer, of this account alone; null: none, and none is needed
-    "subs_dunning_state": DunningState,  # null: cannot be told
+    "subs_dunning_state": DunningState,  # null: unknown
     "stripe_state": DunningState,  # from the Stripe view of the money
     "has_debt_outside_stripe": pl.Boolean(),  # then Stripe's state is the least that it can be
 }
@@ -54,19 +55,19 @@ def implied(judged: Judged) -> pl.DataFrame:
         "is_exempt",
         billed_account_id=pl.coalesce("parent_account_id", "account_id"),
     )
-    parts = [_access(judged), _flags(judged), _resolved(judged), _stored(judged), _copies(judged)]
+    stores = [_access(judged), _flags(judged), _resolved(judged), _stored(judged), _copies(judged)]
     joined = reduce(
-        lambda frame, part: frame.join(part, on="account_id", how="left", validate="1:1"), parts, accounts
+        lambda frame, store: frame.join(store, on="account_id", how="left", validate="1:1"), stores, accounts
     ).join(_money(judged), on="billed_account_id", how="left", validate="m:1")
     exempt_parents = accounts.filter("is_exempt").select(
         billed_account_id="account_id", is_parent_exempt=pl.lit(value=True)
     )
-    told = joined.join(exempt_parents, on="billed_account_id", how="left", validate="m:1").with_columns(
+    described = joined.join(exempt_parents, on="billed_account_id", how="left", validate="m:1").with_columns(
         is_let_off=pl.col("is_exempt") | pl.col("is_parent_exempt").fill_null(value=False),
         has_access=pl.col("has_access").fill_null(value=False),
         should_have_access=(pl.col("account_status") == "active") & pl.col("is_subscribed").fill_null(value=False),
     )
-    return _named(told).sort("account_id").collect()
+    return _named(described).sort("account_id").collect()
 
 
 def store_matrix(implications: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
@@ -85,11 +86,11 @@ def store_matrix(implications: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     return pairs.select(pl.col(name).cast(dtype) for name, dtype in MATRIX.items())
 
 
-def _named(told: pl.LazyFrame) -> pl.LazyFrame:
+def _named(described: pl.LazyFrame) -> pl.LazyFrame:
     good = pl.lit("good_standing", DunningState)
     let_off = pl.when("is_let_off").then(good)
     shown = pl.when(pl.col("has_access") | pl.col("should_have_access")).then(pl.col("has_access"))
-    return told.select(
+    return described.select(
         "account_id",
         cf_prod_access=shown,
         billing_state=let_off.otherwise(pl.col("internal_state").fill_null(good)),
@@ -115,7 +116,7 @@ def _access(judged: Judged) -> pl.LazyFrame:
         .group_by("account_id")
         .agg(has_access=pl.col("active").fill_null(value=False).any())
     )
-    live = judged.facts["stripe_subscriptions"].filter(pl.col("status").is_in(LIVE))
+    live = judged.facts["stripe_subscriptions"].filter(pl.col("status").is_in(LIVE_SUBSCRIPTIONS))
     subscribed = (
         judged.mapping.lazy()
         .join(live, on="customer_id", how="semi")

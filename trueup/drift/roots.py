@@ -10,14 +10,15 @@ from typing import Final
 
 import polars as pl
 
-from trueup.drift.codes import CATEGORIES, CODES, SEVERITIES
+from trueup.contract.vocabulary import SEVERITIES
+from trueup.drift.codes import CATEGORIES, CODES
 
 _PLACE: Final = {code.code: CATEGORIES.index(code.category) for code in CODES.values()}
 _WEIGHT: Final = {severity: place for place, severity in enumerate(SEVERITIES)}
 
 
 def with_roots(findings: pl.DataFrame) -> pl.DataFrame:
-    """Set is_root and caused_by by account_id, code, severity and object_id; the order is not kept."""
+    """Set is_root and caused_by by account_id, code, severity and object_id; the order of rows changes."""
     ordered = (
         findings.drop("is_root", "caused_by", strict=False)
         .with_columns(

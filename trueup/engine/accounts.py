@@ -1,7 +1,7 @@
 """Accounts: from the rungs of its invoices to one answer for each account.
 
 Debts too small for their currency's threshold drop out; the highest rung left is the state and its oldest invoice the
-driver. A child takes its parent's answer, an exempt account none, and an account of which we cannot tell says so and
+driver. A child takes its parent's answer, an exempt account none, and an indeterminate account says so and
 why.
 """
 
@@ -42,38 +42,39 @@ def desired(
     internal: pl.LazyFrame,
     drivers: pl.LazyFrame,
     outstanding: pl.LazyFrame,
-    doubts: pl.LazyFrame,
+    indeterminate_reasons: pl.LazyFrame,
     changes: pl.LazyFrame,
     hashes: pl.LazyFrame,
     policy: Policy,
 ) -> pl.LazyFrame:
     """One row per account with the columns of `DESIRED`.
 
-    `decided` and `internal` are `states` of the deciding and the internal view; `drivers` has what is told of a driver
-    by ref; `outstanding` the sums by account; `doubts` the reasons of indeterminacy; `changes` next_change_on.
+    `decided` and `internal` are `states` of the deciding and the internal view; `drivers` has the columns that come
+    from the driver, by ref; `outstanding` the sums by account; `indeterminate_reasons` the reasons of indeterminacy;
+    `changes` next_change_on.
     """
     own = (
         accounts.join(decided.drop("on"), on="account_id", how="left", validate="1:1")
         .join(internal.select("account_id", internal_state="state"), on="account_id", how="left", validate="1:1")
         .join(drivers, left_on="driver_ref", right_on="ref", how="left", validate="m:1")
         .join(outstanding, on="account_id", how="left", validate="1:1")
-        .join(doubts, on="account_id", how="left", validate="1:1")
+        .join(indeterminate_reasons, on="account_id", how="left", validate="1:1")
         .join(changes, on="account_id", how="left", validate="1:1")
         .join(hashes, on="account_id", how="left", validate="1:1")
         .with_columns(
             pl.col("state", "internal_state").fill_null(0),
             pl.col("attempt_count").fill_null(0),
-            pl.col("outstanding_minor", "driver_reasons", "doubts").fill_null([]),
+            pl.col("outstanding_minor", "driver_reasons", "indeterminate_reasons").fill_null([]),
         )
     )
     answered = _exempted(_delegated(own))
-    is_sure = pl.col("doubts").list.len() == 0
+    is_sure = pl.col("indeterminate_reasons").list.len() == 0
     return (
         answered.with_columns(
             bad_debt=pl.when(is_sure).then(pl.col("state") == STATES.index("bad_debt")),
             has_access=pl.when(is_sure).then(pl.col("state") <= STATES.index("final_notice")),
             quality=pl.when(is_sure).then(pl.lit("determinate")).otherwise(pl.lit("indeterminate")),
-            reasons=pl.concat_list("driver_reasons", "doubts").list.unique().list.sort(),
+            reasons=pl.concat_list("driver_reasons", "indeterminate_reasons").list.unique().list.sort(),
             attempts_allowed=pl.lit(policy.attempts_allowed, pl.Int64()),
             policy_version=pl.lit(policy.version),
             state=named_state("state"),
@@ -109,7 +110,7 @@ def _delegated(own: pl.LazyFrame) -> pl.LazyFrame:
     parents = _exempted(own).select(
         parent_account_id="account_id",
         has_parent=True,
-        parent_doubts="doubts",
+        parent_indeterminate_reasons="indeterminate_reasons",
         parent_reasons="driver_reasons",
         parent_hash="input_hash",
         **{f"parent_{name}": name for name in _ANSWER},
@@ -133,9 +134,9 @@ def _delegated(own: pl.LazyFrame) -> pl.LazyFrame:
         .when(is_child)
         .then(nothing)
         .otherwise(pl.col("driver_reasons")),
-        doubts=pl.when(is_child)
-        .then(pl.concat_list(_own_doubts_of_a_child(), _doubts_of_the_parent(is_resolved)))
-        .otherwise(pl.col("doubts")),
+        indeterminate_reasons=pl.when(is_child)
+        .then(pl.concat_list(_own_reasons_of_a_child(), _reasons_of_the_parent(is_resolved)))
+        .otherwise(pl.col("indeterminate_reasons")),
         input_hash=pl.when(is_resolved)
         .then(pl.concat_str("input_hash", "parent_hash", separator=":"))
         .otherwise(pl.col("input_hash")),
@@ -150,14 +151,14 @@ _UNANSWERED: Final = {
 }
 
 
-def _own_doubts_of_a_child() -> pl.Expr:
-    """A child's own mapping and invoices do not count, so neither do doubts about them; its own rows do."""
-    return pl.col("child_doubts").fill_null([])
+def _own_reasons_of_a_child() -> pl.Expr:
+    """A child's own mapping and invoices do not count, so a violation in them does not either; its own rows do."""
+    return pl.col("child_indeterminate_reasons").fill_null([])
 
 
-def _doubts_of_the_parent(is_resolved: pl.Expr) -> pl.Expr:
+def _reasons_of_the_parent(is_resolved: pl.Expr) -> pl.Expr:
     unresolved = pl.lit(["parent_unresolved"], pl.List(pl.String()))
-    return pl.when(is_resolved).then(pl.col("parent_doubts").fill_null([])).otherwise(unresolved)
+    return pl.when(is_resolved).then(pl.col("parent_indeterminate_reasons").fill_null([])).otherwise(unresolved)
 
 
 def _exempted(answers: pl.LazyFrame) -> pl.LazyFrame:
@@ -169,5 +170,7 @@ def _exempted(answers: pl.LazyFrame) -> pl.LazyFrame:
         driver_reasons=pl.when(is_exempt)
         .then(pl.lit(["exempt"], pl.List(pl.String())))
         .otherwise(pl.col("driver_reasons")),
-        doubts=pl.when(is_exempt).then(pl.lit([], pl.List(pl.String()))).otherwise(pl.col("doubts")),
+        indeterminate_reasons=pl.when(is_exempt)
+        .then(pl.lit([], pl.List(pl.String())))
+        .otherwise(pl.col("indeterminate_reasons")),
     )

@@ -14,42 +14,46 @@ import polars as pl
 from trueup.engine.clock import is_late
 from trueup.engine.invoices import has_subscription_ended
 from trueup.engine.local_time import days_between
-from trueup.engine.payment_method import is_dead
+from trueup.engine.payment_method import is_unusable
 from trueup.engine.policy import Policy
 
 
 def with_eligibility(invoices: pl.LazyFrame) -> pl.LazyFrame:
-    """Add is_eligible: all that makes an invoice retryable but the death of its payment method.
+    """Add is_eligible: all that makes an invoice retryable but a usable payment method.
 
-    An internal invoice that Stripe knows takes its twin's eligibility, instrument and retry schedule.
+    An internal invoice that Stripe knows takes its counterpart's eligibility, instrument and retry schedule.
     """
     judged = invoices.with_columns(
         is_eligible=pl.when(pl.col("view") == "stripe").then(_is_chargeable()).otherwise(_is_collected())
     )
-    twins = judged.filter(pl.col("view") == "stripe").select(
-        "account_id", "stripe_invoice_id", *(pl.col(name).alias(f"twin_{name}") for name in _FROM_TWIN), has_twin=True
+    counterparts = judged.filter(pl.col("view") == "stripe").select(
+        "account_id",
+        "stripe_invoice_id",
+        *(pl.col(name).alias(f"counterpart_{name}") for name in _FROM_COUNTERPART),
+        has_counterpart=True,
     )
-    is_mirror = (pl.col("view") == "internal") & pl.col("has_twin").fill_null(value=False)
+    is_mirror = (pl.col("view") == "internal") & pl.col("has_counterpart").fill_null(value=False)
     return (
-        judged.join(twins, on=["account_id", "stripe_invoice_id"], how="left", validate="m:1")
+        judged.join(counterparts, on=["account_id", "stripe_invoice_id"], how="left", validate="m:1")
         .with_columns(
-            pl.when(is_mirror).then(pl.col(f"twin_{name}")).otherwise(pl.col(name)).alias(name) for name in _FROM_TWIN
+            pl.when(is_mirror).then(pl.col(f"counterpart_{name}")).otherwise(pl.col(name)).alias(name)
+            for name in _FROM_COUNTERPART
         )
-        .drop("has_twin", *(f"twin_{name}" for name in _FROM_TWIN))
+        .drop("has_counterpart", *(f"counterpart_{name}" for name in _FROM_COUNTERPART))
     )
 
 
-_FROM_TWIN: Final = (
+_FROM_COUNTERPART: Final = (
     "is_eligible",
     "payment_method_id",
     "payment_method_type",
     "needs_mandate",
     "has_mandate",
     "is_mandate_active",
-    "is_dead_hard",
-    "is_dead_customer_action",
-    "is_dead_hard_if_expired",
-    "is_dead_customer_action_if_expired",
+    "is_unusable_hard",
+    "is_unusable_customer_action",
+    "is_unusable_hard_if_expired",
+    "is_unusable_customer_action_if_expired",
     "expiry_on",
     "instrument_at",
     "instrument_on",
@@ -81,10 +85,18 @@ def judged_on(rows: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
 
     Rows carry age_days on that day and instrument_age_days, the age on the day their instrument came.
     """
-    dead_hard, dead_action = is_dead(pl.col("on"))
+    unusable_hard, unusable_customer_action = is_unusable(pl.col("on"))
     return (
-        rows.with_columns(is_late=is_late(pl.col("on")), is_dead_hard_now=dead_hard, is_dead_action_now=dead_action)
-        .with_columns(is_retryable=pl.col("is_eligible") & ~pl.col("is_dead_hard_now") & ~pl.col("is_dead_action_now"))
+        rows.with_columns(
+            is_late=is_late(pl.col("on")),
+            is_unusable_hard_now=unusable_hard,
+            is_unusable_customer_action_now=unusable_customer_action,
+        )
+        .with_columns(
+            is_retryable=pl.col("is_eligible")
+            & ~pl.col("is_unusable_hard_now")
+            & ~pl.col("is_unusable_customer_action_now")
+        )
         .with_columns(cycles_used=_cycles_used(policy))
         .with_columns(is_exhausted=_is_exhausted(policy))
         .with_columns(rung=_rung(policy))
@@ -123,7 +135,7 @@ def _is_exhausted(policy: Policy) -> pl.Expr:
 def _rung(policy: Policy) -> pl.Expr:
     """How severe one invoice is, as the index of a state; the first line that holds decides."""
     age, is_exhausted = pl.col("age_days"), pl.col("is_exhausted")
-    is_suspended_at_once = pl.lit(policy.hard_decline == "immediate_suspend") & pl.col("is_dead_hard_now")
+    is_suspended_at_once = pl.lit(policy.hard_decline == "immediate_suspend") & pl.col("is_unusable_hard_now")
     is_nearly_out = policy.attempts_allowed - pl.col("cycles_used") <= policy.final_attempts_left
     return (
         pl.when(~pl.col("is_owed"))

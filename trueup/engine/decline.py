@@ -15,9 +15,6 @@ from trueup.engine.policy import Policy
 
 CODES: Final = ("network_advice_code", "advice_code", "decline_code", "failure_code")
 
-# These two say that the card's date was wrong or past, so a card whose date lies ahead again is not held to them.
-EXPIRY_CODES: Final = ("expired_card", "invalid_expiry_year")
-
 
 def with_decline(attempts: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Add decline_class, deciding_code, has_code and has_known_code; null and false where nothing failed."""

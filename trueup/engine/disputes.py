@@ -8,15 +8,12 @@ Warnings and prevented disputes take no money and hold nothing. How long an open
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 import polars as pl
 
 from trueup.contract.schemas import Snapshot
+from trueup.contract.vocabulary import CLOSED_DISPUTES, OPEN_DISPUTES
 from trueup.engine.policy import Policy
-
-OPEN: Final = ("needs_response", "under_review", "appeal_needs_response", "appeal_under_review")
-CLOSED: Final = ("won", "lost")
 
 
 def dated_disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
@@ -35,12 +32,12 @@ def dated_disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: d
     settled_at = pl.when(pl.col("balance_transaction_ats").list.len() > 1).then(
         pl.col("balance_transaction_ats").list.max()
     )
-    known_at = pl.when(pl.col("status").is_in(CLOSED)).then(pl.coalesce(pl.col("event_at"), settled_at))
+    known_at = pl.when(pl.col("status").is_in(CLOSED_DISPUTES)).then(pl.coalesce(pl.col("event_at"), settled_at))
     cap_at = pl.col("created_at") + pl.duration(days=policy.dispute_max_days)
     has_closed = (pl.min_horizontal(known_at, cap_at) <= as_of) | known_at.is_null()
     return (
         facts["stripe_disputes"]
-        .filter(pl.col("status").is_in([*OPEN, *CLOSED]))
+        .filter(pl.col("status").is_in([*OPEN_DISPUTES, *CLOSED_DISPUTES]))
         .join(closings, on="dispute_id", how="left", validate="1:1")
         .with_columns(
             closed_at=pl.when(known_at <= as_of).then(known_at),

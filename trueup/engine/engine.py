@@ -23,7 +23,7 @@ from trueup.engine.clock import with_clock
 from trueup.engine.cycles import judged_on, with_eligibility
 from trueup.engine.fingerprint import input_hashes
 from trueup.engine.invoices import invoices
-from trueup.engine.ladder import asked_by_ladder, tags_of, with_ladder_rungs
+from trueup.engine.ladder import ladder_facts, tags_of, with_ladder_rungs
 from trueup.engine.money import with_charge
 from trueup.engine.payment_method import with_instrument
 from trueup.engine.payments import internal_attempts, internal_charges, stripe_attempts, stripe_links
@@ -37,8 +37,9 @@ class Judged:
 
     desired: one row per account, `schemas.DESIRED`. invoices: one row per account, view and invoice. attempts: one row
     per invoice and attempt, in both views. mapping: account_id, customer_id. view_states: account_id, and the state
-    that each view of the money implies on its own (stripe_state, internal_state). stretches: the days that invoices
-    are held. later_refunds: Stripe refunds after `as_of`, by charge. facts: the snapshot as it was known at `as_of`.
+    that each view of the money implies on its own (stripe_state, internal_state). hold_intervals: the days that
+    invoices are held. later_refunds: Stripe refunds after `as_of`, by charge. facts: the snapshot as it was known at
+    `as_of`.
     """
 
     desired: pl.DataFrame
@@ -47,7 +48,7 @@ class Judged:
     mapping: pl.DataFrame
     accounts: pl.DataFrame
     view_states: pl.DataFrame
-    stretches: pl.DataFrame
+    hold_intervals: pl.DataFrame
     later_refunds: pl.DataFrame
     facts: Snapshot
 
@@ -57,37 +58,43 @@ def compute(
     policy: Policy,
     as_of: datetime,
     *,
-    faults: pl.DataFrame | None = None,
+    violations: pl.DataFrame | None = None,
     broken_stores: Collection[str] = (),
 ) -> Judged:
-    """Judge every account of a swept snapshot (see `contract.sweep`, which also gives `faults`) at an instant.
+    """Judge every account of a swept snapshot (see `contract.sweep`, which also gives `violations`) at an instant.
 
-    `broken_stores` were not read whole, or too long ago: with any, no account can be told for sure.
+    `broken_stores` were not read whole, or too long ago: with any, every account is indeterminate.
     """
     facts = known_at(snapshot, as_of)
-    mapped = _settle(identity.mapping(facts, policy))
-    accounts = _settle(identity.accounts(facts, mapped, policy, pl.lit(as_of)))
-    links = _settle(stripe_links(facts))
-    recorded = _settle(internal_charges(facts))
+    mapped = _materialize(identity.mapping(facts, policy))
+    accounts = _materialize(identity.accounts(facts, mapped, policy, pl.lit(as_of)))
+    links = _materialize(stripe_links(facts))
+    recorded = _materialize(internal_charges(facts))
 
-    billed = _with_account(invoices(snapshot, facts, mapped, links, recorded, policy, as_of), accounts, policy, as_of)
-    known = _settle(billed.with_row_index("ref"))
-    attempts = _settle(_attempts(known, facts, links, recorded, policy))
-    live = _settle(_live(known))
-    kinds = _settle(_stretches(known, live, accounts, links, recorded, snapshot, facts, policy, as_of))
-    held = _settle(holds.merged(kinds))
+    invoices_of_accounts = _with_account(
+        invoices(snapshot, facts, mapped, links, recorded, policy, as_of), accounts, policy, as_of
+    )
+    known = _materialize(invoices_of_accounts.with_row_index("ref"))
+    attempts = _materialize(_attempts(known, facts, links, recorded, policy))
+    open_or_owed = _materialize(_open_or_owed(known))
+    hold_intervals = _materialize(
+        _hold_intervals(known, open_or_owed, accounts, links, recorded, snapshot, facts, policy, as_of)
+    )
+    held = _materialize(holds.merged(hold_intervals))
 
-    armed = with_eligibility(with_clock(with_instrument(live, attempts, facts, as_of), attempts, policy))
-    ready = _settle(_with_instrument_age(armed, held))
+    retryable_or_not = with_eligibility(
+        with_clock(with_instrument(open_or_owed, attempts, facts, as_of), attempts, policy)
+    )
+    with_ages = _materialize(_with_instrument_age(retryable_or_not, held))
     tags = tags_of(accounts, snapshot.get("tags"))
 
-    today = _settle(_judge(ready.with_columns(on="today"), held, policy))
-    lenses = {
-        name: _settle(_with_rungs(today.filter(is_seen), attempts.filter(is_seen), tags, policy))
-        for name, is_seen in _LENSES.items()
+    today = _materialize(_judge(with_ages.with_columns(on="today"), held, policy))
+    views = {
+        name: _materialize(_with_rungs(today.filter(is_seen), attempts.filter(is_seen), tags, policy))
+        for name, is_seen in _VIEWS.items()
     }
-    state_of = {name: _settle(states(rows, policy)) for name, rows in lenses.items()}
-    judged = _settle(_with_reasons(_with_own_rungs(today, lenses), kinds, policy))
+    state_of = {name: _materialize(states(rows, policy)) for name, rows in views.items()}
+    judged = _materialize(_with_reasons(_with_own_rungs(today, views), hold_intervals, policy))
 
     return Judged(
         desired=desired(
@@ -96,45 +103,47 @@ def compute(
             state_of["internal"],
             _drivers(judged),
             _outstanding(judged),
-            _doubts(accounts, judged, faults, broken_stores),
-            _next_changes(ready, held, state_of["deciding"], attempts, tags, policy),
+            _indeterminate_reasons(accounts, judged, violations, broken_stores),
+            _next_changes(with_ages, held, state_of["deciding"], attempts, tags, policy),
             input_hashes(
-                accounts, judged, kinds, asked_by_ladder(attempts.filter("is_deciding"), tags, policy), policy
+                accounts, judged, hold_intervals, ladder_facts(attempts.filter("is_deciding"), tags, policy), policy
             ),
             policy,
         ).collect(engine="streaming"),
-        invoices=_with_the_rest(judged, known, kinds).collect(),
+        invoices=_with_the_rest(judged, known, hold_intervals).collect(),
         attempts=attempts.collect(),
         mapping=mapped.sort("account_id", "customer_id").collect(),
         accounts=accounts.collect(),
         view_states=_view_states(state_of).collect(),
-        stretches=kinds.collect(),
+        hold_intervals=hold_intervals.collect(),
         later_refunds=_later_refunds(snapshot, as_of).collect(),
         facts=facts,
     )
 
 
 # Which invoices each reading of the money takes.
-_LENSES = {
+_VIEWS = {
     "deciding": pl.col("is_deciding"),
     "internal": pl.col("view") == "internal",
     "stripe": pl.col("view") == "stripe",
 }
 
 
-def _settle(frame: pl.LazyFrame) -> pl.LazyFrame:
+def _materialize(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Work a frame out once, where several steps read it."""
     return frame.collect(engine="streaming").lazy()
 
 
-def _with_account(billed: pl.LazyFrame, accounts: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+def _with_account(
+    invoices_of_accounts: pl.LazyFrame, accounts: pl.LazyFrame, policy: Policy, as_of: datetime
+) -> pl.LazyFrame:
     """Add what each invoice takes from its account: timezone, today, notice_sent_on.
 
     Invoices of accounts that cf_prod does not know are judged too, in the policy's timezone: findings speak of them.
     """
     known = accounts.select("account_id", "timezone", "today", "notice_sent_on")
     default_today = pl.lit(as_of).dt.convert_time_zone(policy.timezone).dt.date()
-    return billed.join(known, on="account_id", how="left", validate="m:1").with_columns(
+    return invoices_of_accounts.join(known, on="account_id", how="left", validate="m:1").with_columns(
         pl.col("timezone").fill_null(policy.timezone), pl.col("today").fill_null(default_today)
     )
 
@@ -153,24 +162,24 @@ def _attempts(
     return whose.join(made, on=["view", "invoice_id"], how="inner")
 
 
-def _live(known: pl.LazyFrame) -> pl.LazyFrame:
-    """The invoices that rules have more to say about: open or owed in either view, with their twins in the other."""
+def _open_or_owed(known: pl.LazyFrame) -> pl.LazyFrame:
+    """The invoices that later rules judge: open or owed in either view, with their counterparts in the other."""
     keys = known.filter(pl.col("is_open") | pl.col("is_owed")).select("account_id", "object_id").unique()
     return known.join(keys, on=["account_id", "object_id"], how="semi")
 
 
-def _with_the_rest(judged: pl.LazyFrame, known: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
+def _with_the_rest(judged: pl.LazyFrame, known: pl.LazyFrame, hold_intervals: pl.LazyFrame) -> pl.LazyFrame:
     """Every invoice: the judged ones, and those of which nothing is owed, which stand on no rung."""
     settled = known.join(judged.select("ref"), on="ref", how="anti")
-    rest = _with_flags(settled, kinds).with_columns(
+    rest = _with_flags(settled, hold_intervals).with_columns(
         rung=pl.lit(0, pl.Int8()), **{name: pl.lit(value=False) for name in ("is_late", "is_exhausted", "is_retryable")}
     )
     return pl.concat([judged, rest], how="diagonal")
 
 
-def _stretches(
+def _hold_intervals(
     known: pl.LazyFrame,
-    live: pl.LazyFrame,
+    open_or_owed: pl.LazyFrame,
     accounts: pl.LazyFrame,
     links: pl.LazyFrame,
     recorded: pl.LazyFrame,
@@ -179,11 +188,11 @@ def _stretches(
     policy: Policy,
     as_of: datetime,
 ) -> pl.LazyFrame:
-    """Disputes and flights of every invoice, holds of the live ones."""
+    """Disputes and flights of every invoice, holds of the open_or_owed ones."""
     in_stripe = known.filter(pl.col("view") == "stripe").select("ref", "invoice_id")
     in_books = known.filter(pl.col("view") == "internal").select("ref", "invoice_id")
     in_ledger = recorded.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
-    charges_of = _settle(
+    charges_of = _materialize(
         pl.concat(
             [
                 in_stripe.join(links, on="invoice_id", how="inner").select("ref", "charge_id"),
@@ -208,14 +217,18 @@ def _stretches(
         ]
     ).unique()
     whose = known.select("ref", "timezone")
-    return holds.stretches(whose, live, accounts, charges_of, _settle(intents_of), snapshot, facts, policy, as_of)
+    return holds.hold_intervals(
+        whose, open_or_owed, accounts, charges_of, _materialize(intents_of), snapshot, facts, policy, as_of
+    )
 
 
-def _with_instrument_age(armed: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:
+def _with_instrument_age(retryable_or_not: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:
     """Add how old the debt was on the day its instrument came."""
-    came = armed.filter(pl.col("instrument_on") > pl.col("clock_on")).select("ref", "clock_on", on="instrument_on")
+    came = retryable_or_not.filter(pl.col("instrument_on") > pl.col("clock_on")).select(
+        "ref", "clock_on", on="instrument_on"
+    )
     ages = holds.with_age(came, held).select("ref", instrument_age_days="age_days")
-    return armed.join(ages, on="ref", how="left", validate="1:1")
+    return retryable_or_not.join(ages, on="ref", how="left", validate="1:1")
 
 
 def _judge(rows: pl.LazyFrame, held: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -229,21 +242,23 @@ def _with_rungs(rows: pl.LazyFrame, attempts: pl.LazyFrame, tags: pl.LazyFrame, 
     return with_ladder_rungs(rows, attempts, tags, policy)
 
 
-def _with_own_rungs(today: pl.LazyFrame, lenses: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
+def _with_own_rungs(today: pl.LazyFrame, views: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
     """Every invoice with the rung of the reading it decides in, or else of its own view."""
-    others = pl.concat(lenses[view].filter(~pl.col("is_deciding")) for view in ("internal", "stripe"))
-    rungs = pl.concat([lenses["deciding"], others]).select("ref", "rung")
+    others = pl.concat(views[view].filter(~pl.col("is_deciding")) for view in ("internal", "stripe"))
+    rungs = pl.concat([views["deciding"], others]).select("ref", "rung")
     return today.drop("rung").join(rungs, on="ref", how="left", validate="1:1")
 
 
-def _with_reasons(judged: pl.LazyFrame, kinds: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+def _with_reasons(judged: pl.LazyFrame, hold_intervals: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Add what holds today, next_retry_at and the invoice's reasons."""
-    return _with_flags(judged, kinds).with_columns(next_retry_at=_next_retry_at(policy), reasons=driver_reasons())
+    return _with_flags(judged, hold_intervals).with_columns(
+        next_retry_at=_next_retry_at(policy), reasons=driver_reasons()
+    )
 
 
-def _with_flags(rows: pl.LazyFrame, kinds: pl.LazyFrame) -> pl.LazyFrame:
+def _with_flags(rows: pl.LazyFrame, hold_intervals: pl.LazyFrame) -> pl.LazyFrame:
     flags = ["is_held", "is_disputed", "is_in_flight"]
-    holding_now = holds.reasons_on(kinds, rows)
+    holding_now = holds.reasons_on(hold_intervals, rows)
     return rows.join(holding_now, on="ref", how="left", validate="1:1").with_columns(
         pl.col(flags).fill_null(value=False)
     )
@@ -285,59 +300,63 @@ def _outstanding(judged: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _doubts(
-    accounts: pl.LazyFrame, judged: pl.LazyFrame, faults: pl.DataFrame | None, broken_stores: Collection[str]
+def _indeterminate_reasons(
+    accounts: pl.LazyFrame, judged: pl.LazyFrame, violations: pl.DataFrame | None, broken_stores: Collection[str]
 ) -> pl.LazyFrame:
-    """account_id, doubts, child_doubts: why an account cannot be told; a child is only held to its own rows."""
+    """account_id, indeterminate_reasons, child_indeterminate_reasons: a child needs only its own rows."""
     has_debt = (
         judged.filter(pl.col("is_owed"), pl.col("is_late"), pl.col("stripe_invoice_id").is_not_null())
         .select("account_id", has_debt=True)
         .unique()
     )
-    needed, own = _faulty(faults)
+    needed, own = _accounts_with_violations(violations)
     known = reduce(
         lambda frame, marks: frame.join(marks, on="account_id", how="left", validate="1:1"),
         [has_debt, needed, own],
         accounts,
-    ).with_columns(pl.col("has_debt", "is_faulty", "is_own_faulty").fill_null(value=False))
+    ).with_columns(pl.col("has_debt", "has_violation", "has_own_violation").fill_null(value=False))
     is_broken = pl.lit(bool(broken_stores))
     of_any = {
         "no_mapping": pl.col("has_no_mapping") & pl.col("has_debt"),
         "several_customers": pl.col("has_several_customers") & pl.col("has_debt"),
         "shared_customer": pl.col("has_shared_customer") & pl.col("has_debt"),
-        "contract_violation": pl.col("is_faulty"),
+        "contract_violation": pl.col("has_violation"),
         "source_not_whole": is_broken,
     }
-    of_child = {"contract_violation": pl.col("is_own_faulty"), "source_not_whole": is_broken}
-    return known.select("account_id", doubts=_words(of_any), child_doubts=_words(of_child))
-
-
-def _faulty(faults: pl.DataFrame | None) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Accounts with a faulty row that they need (is_faulty), and with one of their own two rows (is_own_faulty)."""
-    if faults is None:
-        faults = pl.DataFrame(schema={"account_id": pl.String(), "table": pl.String(), "is_needed": pl.Boolean()})
-    needed = faults.lazy().filter("is_needed", pl.col("account_id").is_not_null())
-    own = needed.filter(pl.col("table").is_in(["accounts", "subs_account"]))
-    return (
-        needed.select("account_id", is_faulty=True).unique(),
-        own.select("account_id", is_own_faulty=True).unique(),
+    of_child = {"contract_violation": pl.col("has_own_violation"), "source_not_whole": is_broken}
+    return known.select(
+        "account_id",
+        indeterminate_reasons=_reasons_that_hold(of_any),
+        child_indeterminate_reasons=_reasons_that_hold(of_child),
     )
 
 
-def _words(said: dict[str, pl.Expr]) -> pl.Expr:
+def _accounts_with_violations(violations: pl.DataFrame | None) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Accounts with a violation in a row that they need (has_violation), and in one of their own two rows."""
+    if violations is None:
+        violations = pl.DataFrame(schema={"account_id": pl.String(), "table": pl.String(), "is_needed": pl.Boolean()})
+    needed = violations.lazy().filter("is_needed", pl.col("account_id").is_not_null())
+    own = needed.filter(pl.col("table").is_in(["accounts", "subs_account"]))
+    return (
+        needed.select("account_id", has_violation=True).unique(),
+        own.select("account_id", has_own_violation=True).unique(),
+    )
+
+
+def _reasons_that_hold(said: dict[str, pl.Expr]) -> pl.Expr:
     return pl.concat_list([pl.when(holds).then(pl.lit(word)) for word, holds in said.items()]).list.drop_nulls()
 
 
 def _next_changes(
-    ready: pl.LazyFrame,
+    with_ages: pl.LazyFrame,
     held: pl.LazyFrame,
     now: pl.LazyFrame,
     attempts: pl.LazyFrame,
     tags: pl.LazyFrame,
     policy: Policy,
 ) -> pl.LazyFrame:
-    owed = _settle(ready.filter(pl.col("is_deciding"), pl.col("is_owed")))
-    days = _settle(next_change.candidate_days(owed, held, policy))
+    owed = _materialize(with_ages.filter(pl.col("is_deciding"), pl.col("is_owed")))
+    days = _materialize(next_change.candidate_days(owed, held, policy))
     later = owed.join(days, on="account_id", how="inner")
     judged = _with_rungs(_judge(later, held, policy), attempts.filter("is_deciding"), tags, policy)
     return next_change.first_change(now, states(judged, policy), days)

@@ -45,10 +45,10 @@ _OF_INVOICE: Final = (
     "needs_mandate",
     "is_mandate_active",
     "instrument_at",
-    "is_dead_hard",
-    "is_dead_customer_action",
-    "is_dead_hard_if_expired",
-    "is_dead_customer_action_if_expired",
+    "is_unusable_hard",
+    "is_unusable_customer_action",
+    "is_unusable_hard_if_expired",
+    "is_unusable_customer_action_if_expired",
     "expiry_on",
     "attempted",
     "next_payment_attempt_at",
@@ -59,7 +59,7 @@ _SEEDS: Final = (0x5EED, 0xFACE)
 def input_hashes(
     accounts: pl.LazyFrame,
     invoices: pl.LazyFrame,
-    stretches: pl.LazyFrame,
+    hold_intervals: pl.LazyFrame,
     asked: pl.LazyFrame,
     policy: Policy,
 ) -> pl.LazyFrame:
@@ -67,7 +67,7 @@ def input_hashes(
 
     `asked` (account_id, fact) is what else the policy's ladder asks about.
     """
-    held = stretches.join(invoices.select("ref", "account_id", "object_id"), on="ref", how="inner", validate="m:1")
+    held = hold_intervals.join(invoices.select("ref", "account_id", "object_id"), on="ref", how="inner", validate="m:1")
     rows = pl.concat(
         [
             accounts.select("account_id", *_hashed(_OF_ACCOUNT)),

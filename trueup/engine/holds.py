@@ -1,7 +1,7 @@
 """Holding: the days that do not count, because a hold, a dispute or a payment in flight stands still over them.
 
-Each reason is a stretch of days: those after `start_on` up to and with `end_on`. A day is held once, however many
-reasons hold it, so stretches of one invoice are merged before they are counted. For people and for retries a reason
+Each reason is an interval of days: those after `start_on` up to and with `end_on`. A day is held once, however many
+reasons hold it, so the intervals of one invoice are merged before they are counted. For people and for retries a reason
 already holds on the day it begins; for age it begins on the day after.
 """
 
@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from trueup.contract.schemas import Snapshot
+from trueup.contract.vocabulary import DEBIT_TYPES
 from trueup.engine.disputes import dated_disputes
 from trueup.engine.local_time import days_between, plus_days, with_local_dates
 from trueup.engine.money import with_charge
@@ -20,13 +21,10 @@ from trueup.engine.policy import Policy
 
 FAR: Final = date(9000, 1, 1)  # the end of what has no end
 
-# Payment methods that need a mandate, and that take days to clear.
-MANDATE_TYPES: Final = ("sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit", "us_bank_account", "nz_bank_account")
 
-
-def stretches(
+def hold_intervals(
     whose: pl.LazyFrame,
-    live: pl.LazyFrame,
+    open_or_owed: pl.LazyFrame,
     accounts: pl.LazyFrame,
     charges_of: pl.LazyFrame,
     intents_of: pl.LazyFrame,
@@ -37,8 +35,8 @@ def stretches(
 ) -> pl.LazyFrame:
     """Why and when each invoice is held: ref, kind {held, disputed, in_flight}, start_on, end_on.
 
-    `whose` (ref, timezone) names all invoices, `live` (ref, account_id) those that a hold may matter to; `charges_of`
-    (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
+    `whose` (ref, timezone) names all invoices, `open_or_owed` (ref, account_id) those that a hold may matter to;
+    `charges_of` (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
     """
     disputes = _disputes(snapshot, facts, policy, as_of).join(charges_of, on="charge_id", how="inner")
     pending = _pending_charges(facts).join(charges_of, on="charge_id", how="inner")
@@ -46,7 +44,7 @@ def stretches(
     flights = pl.concat(frame.select("ref", "begun_at", "type") for frame in (pending, processing))
     return pl.concat(
         [
-            _held(live, accounts),
+            _held(open_or_owed, accounts),
             _disputed(disputes.join(whose, on="ref", how="inner", validate="m:1"), policy),
             _in_flight(flights.join(whose, on="ref", how="inner", validate="m:1"), policy),
         ]
@@ -61,7 +59,7 @@ def _held(invoices: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
         invoices.select("ref", "account_id")
         .join(holds, on="account_id", how="inner", validate="m:1")
         .select("ref", "start_on", "end_on", kind=pl.lit("held"))
-        .select(_STRETCH)
+        .select(_HOLD_INTERVAL)
     )
 
 
@@ -76,21 +74,21 @@ def _disputed(disputes: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     return (
         with_local_dates(disputes, {"created_at": "start_on", "closed_at": "closed_on"})
         .with_columns(end_on=pl.min_horizontal("closed_on", latest), kind=pl.lit("disputed"))
-        .select(_STRETCH)
+        .select(_HOLD_INTERVAL)
     )
 
 
 def _in_flight(flights: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     most = policy.in_flight_max_days
-    days = pl.when(pl.col("type").is_in(MANDATE_TYPES)).then(most.debit).otherwise(most.card)
+    days = pl.when(pl.col("type").is_in(DEBIT_TYPES)).then(most.debit).otherwise(most.card)
     return (
         with_local_dates(flights, {"begun_at": "start_on"})
         .with_columns(end_on=plus_days(pl.col("start_on"), days), kind=pl.lit("in_flight"))
-        .select(_STRETCH)
+        .select(_HOLD_INTERVAL)
     )
 
 
-_STRETCH = ("ref", "kind", "start_on", "end_on")
+_HOLD_INTERVAL = ("ref", "kind", "start_on", "end_on")
 
 
 def _pending_charges(facts: Snapshot) -> pl.LazyFrame:
@@ -133,10 +131,10 @@ def _types(facts: Snapshot) -> pl.LazyFrame:
     return facts["stripe_payment_methods"].select("payment_method_id", method_type="type")
 
 
-def merged(kinds: pl.LazyFrame) -> pl.LazyFrame:
-    """The stretches of each invoice as ones that do not touch twice: ref, start_on, end_on."""
+def merged(hold_intervals: pl.LazyFrame) -> pl.LazyFrame:
+    """The hold_intervals of each invoice as ones that do not touch twice: ref, start_on, end_on."""
     ordered = (
-        kinds.select("ref", "start_on", "end_on")
+        hold_intervals.select("ref", "start_on", "end_on")
         .filter(pl.col("end_on") > pl.col("start_on"))
         .sort("ref", "start_on", "end_on")
         .with_columns(reached_on=pl.col("end_on").cum_max().shift(1).over("ref"))
@@ -161,11 +159,11 @@ def with_age(days: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def reasons_on(kinds: pl.LazyFrame, today: pl.LazyFrame) -> pl.LazyFrame:
+def reasons_on(hold_intervals: pl.LazyFrame, today: pl.LazyFrame) -> pl.LazyFrame:
     """ref, is_held, is_disputed, is_in_flight on each invoice's `today`, counting the day a reason begins."""
     holds = (pl.col("start_on") <= pl.col("today")) & (pl.col("today") <= pl.col("end_on"))
     return (
-        kinds.join(today.select("ref", "today"), on="ref", how="inner", validate="m:1")
+        hold_intervals.join(today.select("ref", "today"), on="ref", how="inner", validate="m:1")
         .filter(holds)
         .group_by("ref")
         .agg(**{f"is_{kind}": (pl.col("kind") == kind).any() for kind in ("held", "disputed", "in_flight")})

@@ -14,12 +14,9 @@ import polars as pl
 
 from trueup.contract.as_of import status_at
 from trueup.contract.schemas import Snapshot
+from trueup.contract.vocabulary import ENDED_SUBSCRIPTIONS, FORGIVEN_REASONS, NEVER_STARTED_SUBSCRIPTIONS
 from trueup.engine.money import internal_money, stripe_money, tolerance
 from trueup.engine.policy import Policy
-
-FORGIVEN: Final = ("user_forgiven", "subscription_paused")
-ENDED: Final = ("canceled", "incomplete_expired")
-NEVER_STARTED: Final = ("incomplete", "incomplete_expired")
 
 
 def invoices(
@@ -143,9 +140,9 @@ def _outstanding() -> pl.Expr:
 
 def _is_owed(policy: Policy) -> pl.Expr:
     """The customer owes it: something is outstanding, and no reason lets them off."""
-    is_forgiven = (pl.col("status") == "uncollectible") & pl.col("uncollectible_reason").is_in(FORGIVEN)
+    is_forgiven = (pl.col("status") == "uncollectible") & pl.col("uncollectible_reason").is_in(FORGIVEN_REASONS)
     never_started = (pl.col("billing_reason") == "subscription_create") & pl.col("subscription_status").is_in(
-        NEVER_STARTED
+        NEVER_STARTED_SUBSCRIPTIONS
     )
     is_excluded = pl.lit(policy.ended_subscription == "exclude") & has_subscription_ended()
     is_other_mode = pl.col("livemode") != policy.livemode
@@ -155,7 +152,7 @@ def _is_owed(policy: Policy) -> pl.Expr:
 
 def has_subscription_ended() -> pl.Expr:
     """Its subscription, if it has one, came to an end."""
-    return pl.col("subscription_status").is_in(ENDED).fill_null(value=False)
+    return pl.col("subscription_status").is_in(ENDED_SUBSCRIPTIONS).fill_null(value=False)
 
 
 def _judgements() -> dict[str, pl.Expr]:

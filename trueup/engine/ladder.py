@@ -1,4 +1,4 @@
-"""Ladders: dunning states told by conditions on an account's unpaid invoices, as Kill Bill tells overdue states.
+"""Ladders: dunning states given by conditions on an account's unpaid invoices, as in Kill Bill's overdue module.
 
 A policy that gives a ladder replaces the built-in rungs with it. The most severe step whose conditions all hold is
 the account's state, and every unpaid invoice stands on it. Unpaid means owed and late, or charged off. An account's
@@ -76,7 +76,7 @@ def _last_declines(attempts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def asked_by_ladder(attempts: pl.LazyFrame, tags: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+def ladder_facts(attempts: pl.LazyFrame, tags: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """account_id, fact: what a ladder asks beyond invoices; nothing where the policy has none."""
     facts = pl.concat(
         [

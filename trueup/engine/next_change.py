@@ -17,7 +17,7 @@ from trueup.engine.policy import Policy
 def candidate_days(invoices: pl.LazyFrame, held: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """account_id, on: the days after today on which an invoice of the account may change rung.
 
-    `invoices` are owed ones with ref, today, clock_on, expiry_on, notice_sent_on; `held` their merged stretches.
+    `invoices` are owed ones with ref, today, clock_on, expiry_on, notice_sent_on; `held` their merged hold_intervals.
     """
     ageing = invoices.filter(pl.col("clock_on").is_not_null())
     days = [
@@ -36,7 +36,7 @@ def _days_of_age(ageing: pl.LazyFrame, held: pl.LazyFrame, policy: Policy) -> pl
     """The day on which each invoice reaches each age that matters, with the held days before it added."""
     thresholds = pl.LazyFrame({"age": sorted(_ages(policy))}, schema={"age": pl.Int64()})
     start = pl.max_horizontal("start_on", "clock_on")
-    stretches = (
+    hold_intervals = (
         held.join(ageing.select("ref", "clock_on"), on="ref", how="inner", validate="m:1")
         .with_columns(start_on=start, length=days_between(start, pl.col("end_on")))
         .filter(pl.col("length") > 0)
@@ -45,7 +45,7 @@ def _days_of_age(ageing: pl.LazyFrame, held: pl.LazyFrame, policy: Policy) -> pl
         .select("ref", "length", age_at_start=days_between(pl.col("clock_on"), pl.col("start_on")) - pl.col("before"))
     )
     delayed = (
-        stretches.join(thresholds, how="cross")
+        hold_intervals.join(thresholds, how="cross")
         .filter(pl.col("age_at_start") < pl.col("age"))
         .group_by("ref", "age")
         .agg(held_days=pl.col("length").sum())

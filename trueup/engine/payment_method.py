@@ -1,9 +1,9 @@
-"""Payment methods: what an invoice would be charged with, whether it is dead, and whether it may be charged at all.
+"""Payment methods: what an invoice would be charged with, and whether it can be.
 
 The effective one is the first that is named of: the invoice's default payment method and source, the subscription's
-two, the customer's two. It is dead when an attempt with it, on any invoice of the account, failed in a way that
-trying again cannot mend, and none succeeded since. Debits also need an active mandate. What a dead method means for
-the dunning state is decided in `cycles.py`.
+two, the customer's two. It is unusable (DUNNING.md says dead) when an attempt with it, on any invoice of the account,
+failed in a way that trying again cannot change, and none succeeded since. Debits also need an active mandate. What an
+unusable method means for the dunning state is decided in `cycles.py`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from datetime import datetime
 import polars as pl
 
 from trueup.contract.schemas import Snapshot
-from trueup.engine.decline import EXPIRY_CODES
-from trueup.engine.holds import MANDATE_TYPES
+from trueup.contract.vocabulary import ACCEPTED_NETWORK_STATUSES, DEBIT_TYPES, EXPIRY_CODES, NETWORK_STATUS_TYPE
 
 
 def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
     """Add what each invoice would be collected with.
 
-    payment_method_id, payment_method_type, needs_mandate, is_mandate_active, instrument_at, expiry_on, and four flags
-    of death: is_dead_hard, is_dead_customer_action, and the same that hold only once the card's date is past
-    (`_if_expired`). An internal invoice that Stripe knows has its twin's; one outside Stripe has none, and is judged
-    by its own attempts.
+    payment_method_id, payment_method_type, needs_mandate, is_mandate_active, instrument_at, expiry_on, and four flags:
+    is_unusable_hard, is_unusable_customer_action, and the same that hold only once the card's date is past
+    (`_if_expired`). An internal invoice that Stripe knows has its counterpart's; one outside Stripe has none, and is
+    judged by its own attempts.
     """
     methods = facts["stripe_payment_methods"].select(
         "payment_method_id",
@@ -36,28 +35,28 @@ def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snaps
         _with_effective(invoices.filter(pl.col("view") == "stripe"), facts)
         .join(methods, on="payment_method_id", how="left", validate="m:1")
         .join(_mandates(facts), on="payment_method_id", how="left", validate="m:1")
-        .join(_deaths_of_methods(attempts), on=["account_id", "payment_method_id"], how="left", validate="m:1")
+        .join(_failures_of_methods(attempts), on=["account_id", "payment_method_id"], how="left", validate="m:1")
         .with_columns(
-            needs_mandate=pl.col("payment_method_type").is_in(MANDATE_TYPES).fill_null(value=False),
+            needs_mandate=pl.col("payment_method_type").is_in(DEBIT_TYPES).fill_null(value=False),
             is_mandate_active=pl.col("is_mandate_active").fill_null(value=False),
             has_mandate=pl.col("has_mandate").fill_null(value=False),
         )
         .with_columns(instrument_at=_instrument_at(as_of))
     )
     in_books = invoices.filter(pl.col("view") == "internal").join(
-        _deaths_of_invoices(attempts), on="ref", how="left", validate="1:1"
+        _failures_of_invoices(attempts), on="ref", how="left", validate="1:1"
     )
     return pl.concat([in_stripe, in_books], how="diagonal").with_columns(
-        pl.col("needs_mandate", "is_mandate_active", "has_mandate", *_DEATHS).fill_null(value=False)
+        pl.col("needs_mandate", "is_mandate_active", "has_mandate", *_UNUSABLE_FLAGS).fill_null(value=False)
     )
 
 
-def is_dead(on: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Whether the method is dead by a hard decline, and by one that the customer must mend, on a day."""
+def is_unusable(on: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Whether the method is unusable on a day: by a hard decline, and by one after which the customer must act."""
     has_expired = ~(pl.col("expiry_on") > on).fill_null(value=False)
     return (
-        pl.col("is_dead_hard") | (pl.col("is_dead_hard_if_expired") & has_expired),
-        pl.col("is_dead_customer_action") | (pl.col("is_dead_customer_action_if_expired") & has_expired),
+        pl.col("is_unusable_hard") | (pl.col("is_unusable_hard_if_expired") & has_expired),
+        pl.col("is_unusable_customer_action") | (pl.col("is_unusable_customer_action_if_expired") & has_expired),
     )
 
 
@@ -98,8 +97,8 @@ def _mandates(facts: Snapshot) -> pl.LazyFrame:
     Which mandates a payment method has is what subs_mandate knows; whether they are active is what Stripe says, and for
     a payment method of type bacs_debit what its network says too.
     """
-    by_network = (pl.col("method_type") != "bacs_debit").fill_null(value=True) | pl.col("network_status").is_in(
-        ["accepted", "pending"]
+    by_network = (pl.col("method_type") != NETWORK_STATUS_TYPE).fill_null(value=True) | pl.col("network_status").is_in(
+        ACCEPTED_NETWORK_STATUSES
     ).fill_null(value=False)
     is_active = ((pl.col("status") == "active") & by_network).fill_null(value=False)
     in_stripe = facts["stripe_mandates"].select(
@@ -128,38 +127,38 @@ def _instrument_at(as_of: datetime) -> pl.Expr:
     return pl.when(came_at > as_of).then(pl.lit(as_of)).otherwise(came_at)
 
 
-def _deaths_of_methods(attempts: pl.LazyFrame) -> pl.LazyFrame:
-    """Per account and payment method: how it died since its latest success, on any invoice of the account."""
+def _failures_of_methods(attempts: pl.LazyFrame) -> pl.LazyFrame:
+    """Per account and payment method: what made it unusable since its latest success, on any invoice of the account."""
     tried = attempts.filter((pl.col("view") == "stripe") & pl.col("payment_method_id").is_not_null()).unique(
         ["account_id", "charge_id"]
     )
-    return _deaths(
-        tried, ["account_id", "payment_method_id"], may_be_mended=pl.col("deciding_code").is_in(EXPIRY_CODES)
+    return _unusable_since(
+        tried, ["account_id", "payment_method_id"], is_about_expiry=pl.col("deciding_code").is_in(EXPIRY_CODES)
     )
 
 
-def _deaths_of_invoices(attempts: pl.LazyFrame) -> pl.LazyFrame:
+def _failures_of_invoices(attempts: pl.LazyFrame) -> pl.LazyFrame:
     """Per internal invoice: its own attempts since the latest success. billing_prod knows no cards, so no expiry."""
-    return _deaths(attempts.filter(pl.col("view") == "internal"), ["ref"], may_be_mended=pl.lit(value=False))
+    return _unusable_since(attempts.filter(pl.col("view") == "internal"), ["ref"], is_about_expiry=pl.lit(value=False))
 
 
-def _deaths(attempts: pl.LazyFrame, by: list[str], may_be_mended: pl.Expr) -> pl.LazyFrame:
+def _unusable_since(attempts: pl.LazyFrame, by: list[str], is_about_expiry: pl.Expr) -> pl.LazyFrame:
     succeeded_at = pl.col("attempted_at").filter(pl.col("status") == "succeeded").max()
     since = attempts.with_columns(succeeded_at=succeeded_at.over(by)).filter(
         pl.col("status") == "failed", (pl.col("attempted_at") > pl.col("succeeded_at")).fill_null(value=True)
     )
-    mended = may_be_mended.fill_null(value=False)
+    about_expiry = is_about_expiry.fill_null(value=False)
     return since.group_by(by).agg(
-        is_dead_hard=((pl.col("decline_class") == "hard") & ~mended).any(),
-        is_dead_customer_action=((pl.col("decline_class") == "customer_action") & ~mended).any(),
-        is_dead_hard_if_expired=((pl.col("decline_class") == "hard") & mended).any(),
-        is_dead_customer_action_if_expired=((pl.col("decline_class") == "customer_action") & mended).any(),
+        is_unusable_hard=((pl.col("decline_class") == "hard") & ~about_expiry).any(),
+        is_unusable_customer_action=((pl.col("decline_class") == "customer_action") & ~about_expiry).any(),
+        is_unusable_hard_if_expired=((pl.col("decline_class") == "hard") & about_expiry).any(),
+        is_unusable_customer_action_if_expired=((pl.col("decline_class") == "customer_action") & about_expiry).any(),
     )
 
 
-_DEATHS = (
-    "is_dead_hard",
-    "is_dead_customer_action",
-    "is_dead_hard_if_expired",
-    "is_dead_customer_action_if_expired",
+_UNUSABLE_FLAGS = (
+    "is_unusable_hard",
+    "is_unusable_customer_action",
+    "is_unusable_hard_if_expired",
+    "is_unusable_customer_action_if_expired",
 )

@@ -63,7 +63,7 @@ def parse_policy(document: dict[str, object], source: str = "the policy") -> Pol
 
 
 def _contradictions(document: dict[str, object]) -> list[str]:
-    """What each field allows but the fields together do not: of the raw values, so that it is told with the rest."""
+    """What each field allows and the fields together do not: of the raw values, to be reported with the rest."""
     return [*_faults_of_days(document), *_faults_of_ladder(document.get("ladder"))]
 
 

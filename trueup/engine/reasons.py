@@ -1,6 +1,6 @@
 """Reasons: the words that say why an invoice stands where it stands.
 
-They are told of the driver, the invoice that decides its account's state. Each is one condition; all that hold are
+They describe the driver, the invoice that decides its account's state. Each is one condition; all that hold are
 given. The words for why an account cannot be judged, or needs no judging, are in `accounts.py`.
 """
 
@@ -15,7 +15,7 @@ def driver_reasons() -> pl.Expr:
     """The reasons of one judged invoice, as a list of words."""
     is_stuck = pl.col("is_open") & ~pl.col("is_retryable")
     in_stripe = pl.col("view") == "stripe"
-    is_dead_hard = pl.col("is_dead_hard_now")
+    is_unusable_hard = pl.col("is_unusable_hard_now")
     reasons = {
         "past_due": (pl.col("rung") > 0) & ~pl.col("is_charged_off"),
         "charged_off": pl.col("is_charged_off"),
@@ -26,8 +26,8 @@ def driver_reasons() -> pl.Expr:
         "in_flight": pl.col("is_in_flight"),
         "send_invoice": is_stuck & ~pl.col("is_automatic"),
         "no_payment_method": is_stuck & in_stripe & pl.col("payment_method_id").is_null(),
-        "hard_decline": is_stuck & is_dead_hard,
-        "customer_action": is_stuck & pl.col("is_dead_action_now") & ~is_dead_hard,
+        "hard_decline": is_stuck & is_unusable_hard,
+        "customer_action": is_stuck & pl.col("is_unusable_customer_action_now") & ~is_unusable_hard,
         "mandate_inactive": is_stuck & pl.col("needs_mandate") & ~pl.col("is_mandate_active"),
         "subscription_ended": is_stuck & in_stripe & has_subscription_ended(),
         "subscription_paused": is_stuck & in_stripe & (pl.col("subscription_status") == "paused"),

@@ -1,8 +1,8 @@
 """Dunning: what the stores say an account's state is, against what the engine says.
 
-The engine's answer must be sure, and the account not exempt, before a stored state can be wrong; a missing row counts
-as good standing with nothing counted. A difference of state has one name: the dispute that explains it, or else the
-way in which it is wrong. Counters are compared only where the states agree. The flag for bad debt and the ledger's
+The engine's answer must be determinate, and the account not exempt, before a stored state can be wrong; a missing row
+counts as good standing with nothing counted. A difference of state has one name: the dispute that explains it, or else
+the way in which it is wrong. Counters are compared only where the states agree. The flag for bad debt and the ledger's
 copy of the state are stored answers too, and are judged here.
 """
 
@@ -19,10 +19,10 @@ _COUNTERS: Final = ("attempt_count", "clock_started_on", "next_retry_at", "drive
 _SUSPENDED: Final = 4  # the rank from which access is off
 
 
-def dun_exempt_ignored(seen: Evidence) -> pl.LazyFrame:
+def dun_exempt_ignored(evidence: Evidence) -> pl.LazyFrame:
     """An exempt account is dunned all the same."""
-    stored = seen.facts["subs_dunning"].filter(rank("state") > 0).select("account_id", stored_state="state")
-    ignored = seen.sure.filter("is_exempt").join(stored, on="account_id", how="inner", validate="1:1")
+    stored = evidence.facts["subs_dunning"].filter(rank("state") > 0).select("account_id", stored_state="state")
+    ignored = evidence.determinate.filter("is_exempt").join(stored, on="account_id", how="inner", validate="1:1")
     return found(
         ignored,
         {"subs_account": {"dunning_exempt": pl.lit(value=True)}, "subs_dunning": {"state": "stored_state"}},
@@ -30,34 +30,34 @@ def dun_exempt_ignored(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def dispute_open_but_dunning(seen: Evidence) -> pl.LazyFrame:
+def dispute_open_but_dunning(evidence: Evidence) -> pl.LazyFrame:
     """Dunned harder than it should be, while a dispute over its driver or over something it paid is open."""
-    return _difference(seen, "dispute_open_but_dunning")
+    return _difference(evidence, "dispute_open_but_dunning")
 
 
-def dun_stuck_after_payment(seen: Evidence) -> pl.LazyFrame:
+def dun_stuck_after_payment(evidence: Evidence) -> pl.LazyFrame:
     """Nothing is past due any more, and the account is dunned still."""
-    return _difference(seen, "dun_stuck_after_payment")
+    return _difference(evidence, "dun_stuck_after_payment")
 
 
-def dun_not_started(seen: Evidence) -> pl.LazyFrame:
+def dun_not_started(evidence: Evidence) -> pl.LazyFrame:
     """Something is past due, and dunning has not begun."""
-    return _difference(seen, "dun_not_started")
+    return _difference(evidence, "dun_not_started")
 
 
-def dun_early_suspension(seen: Evidence) -> pl.LazyFrame:
+def dun_early_suspension(evidence: Evidence) -> pl.LazyFrame:
     """Suspended or written off before its time."""
-    return _difference(seen, "dun_early_suspension")
+    return _difference(evidence, "dun_early_suspension")
 
 
-def dun_state_mismatch(seen: Evidence) -> pl.LazyFrame:
+def dun_state_mismatch(evidence: Evidence) -> pl.LazyFrame:
     """Any other difference of state."""
-    return _difference(seen, "dun_state_mismatch")
+    return _difference(evidence, "dun_state_mismatch")
 
 
-def dun_counter_mismatch(seen: Evidence) -> pl.LazyFrame:
+def dun_counter_mismatch(evidence: Evidence) -> pl.LazyFrame:
     """The state is right, and a counter beside it is not."""
-    differs = seen.stored.filter(
+    differs = evidence.stored.filter(
         pl.col("stored_rank") == pl.col("rank"),
         pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"stored_{name}")) for name in _COUNTERS),
     )
@@ -68,11 +68,11 @@ def dun_counter_mismatch(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def dun_ledger_copy_mismatch(seen: Evidence) -> pl.LazyFrame:
+def dun_ledger_copy_mismatch(evidence: Evidence) -> pl.LazyFrame:
     """The ledger's own copy of the state is not the desired one."""
-    copies = seen.facts["dunning_states"].select("account_id", copy="state", has_row=pl.lit(value=True))
+    copies = evidence.facts["dunning_states"].select("account_id", copy="state", has_row=pl.lit(value=True))
     differs = (
-        seen.sure.filter(~pl.col("is_exempt"))
+        evidence.determinate.filter(~pl.col("is_exempt"))
         .join(copies, on="account_id", how="left", validate="1:1")
         .with_columns(copy=pl.when(pl.col("has_row").is_null()).then(pl.lit("good_standing")).otherwise(pl.col("copy")))
         .filter(rank("copy") != rank("state"))
@@ -80,24 +80,24 @@ def dun_ledger_copy_mismatch(seen: Evidence) -> pl.LazyFrame:
     return found(differs, {"billing_prod": {"state": "copy"}}, desired={"state": "state"})
 
 
-def dun_orphan(seen: Evidence) -> pl.LazyFrame:
+def dun_orphan(evidence: Evidence) -> pl.LazyFrame:
     """A dunning row for an account that cf_prod does not know."""
-    came_later = (pl.col("computed_at") > seen.as_of).fill_null(value=False)  # with an account that came later too
-    orphans = seen.facts["subs_dunning"].filter(~came_later).join(seen.accounts, on="account_id", how="anti")
+    came_later = (pl.col("computed_at") > evidence.as_of).fill_null(value=False)  # with an account that came later too
+    orphans = evidence.facts["subs_dunning"].filter(~came_later).join(evidence.accounts, on="account_id", how="anti")
     return found(orphans, {"cf_prod": {"is_known": pl.lit(value=False)}, "subs_dunning": {"state": "state"}})
 
 
-def flag_bad_debt_stale(seen: Evidence) -> pl.LazyFrame:
-    """Flagged as bad debt, and it is none."""
-    return _flags(seen, pl.col("flagged") & ~pl.col("bad_debt"))
+def flag_bad_debt_stale(evidence: Evidence) -> pl.LazyFrame:
+    """subs_account.bad_debt is true, and the desired state is not bad_debt."""
+    return _flags(evidence, pl.col("flagged") & ~pl.col("bad_debt"))
 
 
-def flag_bad_debt_missing(seen: Evidence) -> pl.LazyFrame:
-    """Bad debt, and not flagged."""
-    return _flags(seen, ~pl.col("flagged") & pl.col("bad_debt"))
+def flag_bad_debt_missing(evidence: Evidence) -> pl.LazyFrame:
+    """Desired state is bad_debt, and subs_account.bad_debt is false."""
+    return _flags(evidence, ~pl.col("flagged") & pl.col("bad_debt"))
 
 
-def _difference(seen: Evidence, name: str) -> pl.LazyFrame:
+def _difference(evidence: Evidence, name: str) -> pl.LazyFrame:
     """The accounts whose stored state differs in the named way: the first way that holds gives the name."""
     stored, desired = pl.col("stored_rank"), pl.col("rank")
     ways = (
@@ -109,8 +109,8 @@ def _difference(seen: Evidence, name: str) -> pl.LazyFrame:
     )
     way = pl.coalesce(pl.when(holds).then(pl.lit(each)) for each, holds in ways)
     differs = (
-        seen.stored.filter(stored != desired)
-        .join(_in_dispute(seen), on="account_id", how="left", validate="1:1")
+        evidence.stored.filter(stored != desired)
+        .join(_in_dispute(evidence), on="account_id", how="left", validate="1:1")
         .with_columns(pl.col("is_in_dispute").fill_null(value=False))
         .filter(way == name)
     )
@@ -121,14 +121,14 @@ def _difference(seen: Evidence, name: str) -> pl.LazyFrame:
     )
 
 
-def _in_dispute(seen: Evidence) -> pl.LazyFrame:
+def _in_dispute(evidence: Evidence) -> pl.LazyFrame:
     """account_id, is_in_dispute: its driver or a paid invoice is in open dispute; of a child, its parent's."""
-    disputed = seen.invoices.filter("is_deciding", "is_disputed").select(
+    disputed = evidence.invoices.filter("is_deciding", "is_disputed").select(
         "object_id", billed_account_id="account_id", is_paid=pl.col("status") == "paid"
     )
     billed = (
-        seen.judged.desired.lazy()
-        .join(seen.accounts, on="account_id", how="inner", validate="1:1")
+        evidence.judged.desired.lazy()
+        .join(evidence.accounts, on="account_id", how="inner", validate="1:1")
         .select("account_id", "driver_invoice_id", billed_account_id=pl.coalesce("parent_account_id", "account_id"))
     )
     return (
@@ -139,9 +139,9 @@ def _in_dispute(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def _flags(seen: Evidence, is_wrong: pl.Expr) -> pl.LazyFrame:
-    flags = seen.facts["subs_account"].select("account_id", flagged="bad_debt")
-    wrong = seen.sure.join(flags, on="account_id", how="inner", validate="1:1").filter(is_wrong)
+def _flags(evidence: Evidence, is_wrong: pl.Expr) -> pl.LazyFrame:
+    flags = evidence.facts["subs_account"].select("account_id", flagged="bad_debt")
+    wrong = evidence.determinate.join(flags, on="account_id", how="inner", validate="1:1").filter(is_wrong)
     return found(wrong, {"subs_account": {"bad_debt": "flagged"}}, desired={"bad_debt": "bad_debt", "state": "state"})
 
 

@@ -1,6 +1,6 @@
 """Entitlements: who has access, against who should.
 
-Access is any active entitlement. An account of which the engine is not sure is not judged, nor is one whose
+Access is any active entitlement. An indeterminate account is not judged, nor is one whose
 entitlements cannot be read for certain.
 """
 
@@ -13,19 +13,19 @@ import polars as pl
 from trueup.drift.evidence import Evidence, found
 
 
-def ent_on_when_suspended(seen: Evidence) -> pl.LazyFrame:
+def ent_on_when_suspended(evidence: Evidence) -> pl.LazyFrame:
     """Access, though every cycle is used up."""
-    wrong = _judged(seen).filter("has_entitlements", ~pl.col("has_access"))
+    wrong = _judged(evidence).filter("has_entitlements", ~pl.col("has_access"))
     return found(
         wrong, {"cf_prod": {"has_access": "has_entitlements"}}, desired={"has_access": "has_access", "state": "state"}
     )
 
 
-def ent_off_when_good(seen: Evidence) -> pl.LazyFrame:
+def ent_off_when_good(evidence: Evidence) -> pl.LazyFrame:
     """An active account that subscribes and may have access has none."""
-    subscribed = seen.live.select("account_id").unique()
+    subscribed = evidence.live_subscriptions.select("account_id").unique()
     wrong = (
-        _judged(seen)
+        _judged(evidence)
         .filter(
             ~pl.col("has_entitlements"),
             ~pl.col("is_access_unknown"),
@@ -33,7 +33,7 @@ def ent_off_when_good(seen: Evidence) -> pl.LazyFrame:
             pl.col("account_status") == "active",
         )
         .join(subscribed, on="account_id", how="semi")
-        .join(seen.unsure_accounts("entitlements"), on="account_id", how="anti")
+        .join(evidence.accounts_with_violations("entitlements"), on="account_id", how="anti")
     )
     return found(
         wrong,
@@ -42,18 +42,18 @@ def ent_off_when_good(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def ent_plan_mismatch(seen: Evidence) -> pl.LazyFrame:
+def ent_plan_mismatch(evidence: Evidence) -> pl.LazyFrame:
     """It has access, and not to what its plan gives: a row per feature too many or too few."""
     entitled = (
-        _judged(seen)
+        _judged(evidence)
         .filter("has_entitlements")
-        .join(seen.facts["products"].select("plan_code", "features"), on="plan_code", how="inner", validate="m:1")
+        .join(evidence.facts["products"].select("plan_code", "features"), on="plan_code", how="inner", validate="m:1")
         .filter(pl.col("features").is_not_null())
-        .join(seen.unsure_accounts("entitlements"), on="account_id", how="anti")
+        .join(evidence.accounts_with_violations("entitlements"), on="account_id", how="anti")
         .select("account_id", "plan_code", "features")
     )
     active = (
-        seen.facts["entitlements"]
+        evidence.facts["entitlements"]
         .filter("active")
         .join(entitled, on="account_id", how="semi")
         .select("account_id", "feature", is_active=pl.lit(value=True))
@@ -85,12 +85,12 @@ def ent_plan_mismatch(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def _judged(seen: Evidence) -> pl.LazyFrame:
-    """Sure answers beside cf_prod's account_status, plan_code, has_entitlements and is_access_unknown."""
+def _judged(evidence: Evidence) -> pl.LazyFrame:
+    """Determinate answers beside cf_prod's account_status, plan_code, has_entitlements and is_access_unknown."""
     flags = ("has_entitlements", "is_access_unknown")
     return (
-        seen.sure.join(seen.accounts, on="account_id", how="inner", validate="1:1")
-        .join(seen.access, on="account_id", how="left", validate="1:1")
+        evidence.determinate.join(evidence.accounts, on="account_id", how="inner", validate="1:1")
+        .join(evidence.access, on="account_id", how="left", validate="1:1")
         .with_columns(pl.col(flags).fill_null(value=False))
     )
 

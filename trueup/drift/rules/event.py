@@ -2,7 +2,7 @@
 
 An event that stays pending or stuck matters as long as its account disagrees about anything else; once it agrees, the
 recompute has done the event's work and it can be resolved. Which of the two it is depends on all other findings, so
-these rows are told apart last (`told_apart`).
+their code is set last (`reclassify_stuck_events`).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ STUCK_FOR: Final = timedelta(hours=1)
 _OF_EVENTS: Final = "EVT_"
 
 
-def evt_stuck(seen: Evidence) -> pl.LazyFrame:
-    """Pending or stuck for longer than an hour: of an account that disagrees, until `told_apart` knows better."""
-    late = _unresolved(seen).filter(
+def evt_stuck(evidence: Evidence) -> pl.LazyFrame:
+    """Pending or stuck for longer than an hour. Whether it is moot is decided last (`reclassify_stuck_events`)."""
+    late = _unresolved(evidence).filter(
         pl.col("is_well_formed").fill_null(value=True),
         pl.col("status").is_in(["pending", "stuck", "resolved"]),
-        pl.col("received_at") < seen.as_of - STUCK_FOR,
+        pl.col("received_at") < evidence.as_of - STUCK_FOR,
     )
     return _events(late)
 
 
-def evt_malformed(seen: Evidence) -> pl.LazyFrame:
-    """A payload that no handler can read: kept apart until somebody has looked at it."""
-    return _events(_unresolved(seen).filter(~pl.col("is_well_formed")))
+def evt_malformed(evidence: Evidence) -> pl.LazyFrame:
+    """A payload that no handler can read: quarantined until somebody has looked at it."""
+    return _events(_unresolved(evidence).filter(~pl.col("is_well_formed")))
 
 
-def told_apart(findings: pl.DataFrame) -> pl.DataFrame:
+def reclassify_stuck_events(findings: pl.DataFrame) -> pl.DataFrame:
     """Stuck events with their code: EVT_STUCK where the account has a finding other than EVT_, else EVT_STUCK_MOOT."""
     others = findings.filter(~pl.col("code").str.starts_with(_OF_EVENTS)).select("account_id").drop_nulls().unique()
     is_stuck = pl.col("code").is_in(["EVT_STUCK", "EVT_STUCK_MOOT"])
@@ -56,10 +56,10 @@ def told_apart(findings: pl.DataFrame) -> pl.DataFrame:
 _RESOLVED: Final = '{"status":"resolved"}'
 
 
-def _unresolved(seen: Evidence) -> pl.LazyFrame:
+def _unresolved(evidence: Evidence) -> pl.LazyFrame:
     """Events that were not resolved by `as_of`; those resolved later were stuck then."""
-    is_resolved = (pl.col("status") == "resolved") & (pl.col("resolved_at") <= seen.as_of).fill_null(value=True)
-    return seen.facts["subs_stuck_events"].filter(~is_resolved.fill_null(value=False))
+    is_resolved = (pl.col("status") == "resolved") & (pl.col("resolved_at") <= evidence.as_of).fill_null(value=True)
+    return evidence.facts["subs_stuck_events"].filter(~is_resolved.fill_null(value=False))
 
 
 def _events(rows: pl.LazyFrame) -> pl.LazyFrame:

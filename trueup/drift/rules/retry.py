@@ -11,18 +11,16 @@ from typing import Final
 
 import polars as pl
 
+from trueup.contract.vocabulary import NETWORK_STATUS_TYPE
 from trueup.drift.evidence import Evidence, found
 
-# The only mandates for which Stripe tells a network status.
-_WITH_NETWORK_STATUS: Final = "bacs_debit"
 
-
-def retry_schedule_stalled(seen: Evidence) -> pl.LazyFrame:
-    """The next retry was due more than a day ago. A child's retry is its parent's, so it is told there."""
-    children = seen.accounts.filter(pl.col("parent_account_id").is_not_null())
+def retry_schedule_stalled(evidence: Evidence) -> pl.LazyFrame:
+    """The next retry was due more than a day ago. A child's retry is its parent's, and reported there."""
+    children = evidence.accounts.filter(pl.col("parent_account_id").is_not_null())
     stalled = (
-        seen.judged.desired.lazy()
-        .filter(pl.col("next_retry_at") < seen.as_of - timedelta(hours=24))
+        evidence.judged.desired.lazy()
+        .filter(pl.col("next_retry_at") < evidence.as_of - timedelta(hours=24))
         .join(children, on="account_id", how="anti")
     )
     return found(
@@ -33,9 +31,9 @@ def retry_schedule_stalled(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def retry_on_hard_decline(seen: Evidence) -> pl.LazyFrame:
+def retry_on_hard_decline(evidence: Evidence) -> pl.LazyFrame:
     """An attempt on a payment method that had been declined for good, on whatever invoice of the account."""
-    attempts = seen.attempts.filter(pl.col("view") == "stripe", pl.col("payment_method_id").is_not_null())
+    attempts = evidence.attempts.filter(pl.col("view") == "stripe", pl.col("payment_method_id").is_not_null())
     refused = (
         attempts.filter(pl.col("decline_class") == "hard")
         .group_by("account_id", "payment_method_id")
@@ -57,13 +55,13 @@ def retry_on_hard_decline(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def retry_double_owner(seen: Evidence) -> pl.LazyFrame:
+def retry_double_owner(evidence: Evidence) -> pl.LazyFrame:
     """We have a retry scheduled for an open invoice, and Stripe means to try as well."""
-    stripes = seen.stripe_invoices.filter(
+    stripes = evidence.stripe_invoices.filter(
         pl.col("status") == "open", pl.col("next_payment_attempt_at").is_not_null()
     ).select(stripe_invoice_id="invoice_id", next_payment_attempt_at="next_payment_attempt_at")
     both = (
-        _scheduled(seen)
+        _scheduled(evidence)
         .filter(pl.col("owner") == "internal")
         .join(stripes, on="stripe_invoice_id", how="inner", validate="m:1")
         .group_by("account_id", "object_id")
@@ -76,12 +74,12 @@ def retry_double_owner(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def retry_on_settled(seen: Evidence) -> pl.LazyFrame:
+def retry_on_settled(evidence: Evidence) -> pl.LazyFrame:
     """A retry is scheduled for an invoice that the view which decides it has done with."""
-    stripes = seen.stripe_invoices.select(stripe_invoice_id="invoice_id", stripe_status="status")
+    stripes = evidence.stripe_invoices.select(stripe_invoice_id="invoice_id", stripe_status="status")
     is_outside = pl.col("stripe_invoice_id").is_null()
     settled = (
-        _scheduled(seen)
+        _scheduled(evidence)
         .join(stripes, on="stripe_invoice_id", how="left", validate="m:1")
         .with_columns(deciding=pl.when(is_outside).then(pl.col("status")).otherwise(pl.col("stripe_status")))
         .filter(pl.col("deciding").is_in(["paid", "void", "uncollectible"]))
@@ -95,20 +93,20 @@ def retry_on_settled(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def no_attempt_made(seen: Evidence) -> pl.LazyFrame:
+def no_attempt_made(evidence: Evidence) -> pl.LazyFrame:
     """Open, owed, to be charged automatically, and nobody ever tried: not even no_attempt_days after it was finalized.
 
     Without an attempt the clock starts no_attempt_days after finalization, so "longer ago" is: after the clock's day.
     """
-    unsure = seen.unsure_accounts("charges", "stripe_charges", "stripe_invoice_payments")
-    waiting = seen.invoices.filter(
+    with_violations = evidence.accounts_with_violations("charges", "stripe_charges", "stripe_invoice_payments")
+    waiting = evidence.invoices.filter(
         pl.col("is_deciding"),
         pl.col("is_owed"),
         pl.col("status") == "open",
         pl.col("collection_method") == "charge_automatically",
         pl.col("attempts") == 0,
         pl.col("clock_on") < pl.col("today"),
-    ).join(unsure, on="account_id", how="anti")
+    ).join(with_violations, on="account_id", how="anti")
     return found(
         waiting,
         {"invoice": {"view": "view", "finalized_at": "finalized_at", "attempts": "attempts"}},
@@ -116,9 +114,9 @@ def no_attempt_made(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def decline_code_unmapped(seen: Evidence) -> pl.LazyFrame:
+def decline_code_unmapped(evidence: Evidence) -> pl.LazyFrame:
     """An attempt failed with codes, and the policy's table knows none of them."""
-    unmapped = seen.attempts.filter("is_deciding", "has_code", ~pl.col("has_known_code")).with_columns(
+    unmapped = evidence.attempts.filter("is_deciding", "has_code", ~pl.col("has_known_code")).with_columns(
         provider_id=pl.coalesce("stripe_charge_id", "charge_id")
     )
     return found(
@@ -128,11 +126,11 @@ def decline_code_unmapped(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def man_status_mismatch(seen: Evidence) -> pl.LazyFrame:
+def man_status_mismatch(evidence: Evidence) -> pl.LazyFrame:
     """Our copy of a mandate says something else than Stripe's mandate: worst where ours says active."""
     theirs = (
-        seen.facts["stripe_mandates"]
-        .filter(seen.is_our_mode)
+        evidence.facts["stripe_mandates"]
+        .filter(evidence.is_our_mode)
         .select(
             "payment_method_type",
             stripe_mandate_id="mandate_id",
@@ -140,13 +138,23 @@ def man_status_mismatch(seen: Evidence) -> pl.LazyFrame:
             stripe_network_status="network_status",
         )
     )
-    is_told = (pl.col("payment_method_type") == _WITH_NETWORK_STATUS).fill_null(value=False)
-    network_differs = is_told & pl.col("network_status").ne_missing(pl.col("stripe_network_status"))
+    has_network_status = (pl.col("payment_method_type") == NETWORK_STATUS_TYPE).fill_null(value=False)
+    network_differs = has_network_status & pl.col("network_status").ne_missing(pl.col("stripe_network_status"))
     differs = (
-        seen.facts["subs_mandate"]
+        evidence.facts["subs_mandate"]
         .join(theirs, on="stripe_mandate_id", how="inner", validate="m:1")
-        .join(seen.unsure_objects("subs_mandate"), left_on="stripe_mandate_id", right_on="object_id", how="anti")
-        .join(seen.unsure_objects("stripe_mandates"), left_on="stripe_mandate_id", right_on="object_id", how="anti")
+        .join(
+            evidence.objects_with_violations("subs_mandate"),
+            left_on="stripe_mandate_id",
+            right_on="object_id",
+            how="anti",
+        )
+        .join(
+            evidence.objects_with_violations("stripe_mandates"),
+            left_on="stripe_mandate_id",
+            right_on="object_id",
+            how="anti",
+        )
         .filter(pl.col("status").ne_missing(pl.col("stripe_status")) | network_differs)
     )
     return found(
@@ -161,18 +169,18 @@ def man_status_mismatch(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def man_missing(seen: Evidence) -> pl.LazyFrame:
+def man_missing(evidence: Evidence) -> pl.LazyFrame:
     """The instrument of an open invoice needs a mandate, and we know none for it."""
-    known = seen.facts["subs_mandate"].select(payment_method_id="stripe_payment_method_id").drop_nulls()
+    known = evidence.facts["subs_mandate"].select(payment_method_id="stripe_payment_method_id").drop_nulls()
     unknown = (
-        seen.invoices.filter(
-            seen.is_our_mode,
+        evidence.invoices.filter(
+            evidence.is_our_mode,
             pl.col("view") == "stripe",
             pl.col("status") == "open",
             pl.col("needs_mandate").fill_null(value=False),
         )
         .join(known, on="payment_method_id", how="anti")
-        .join(seen.unsure_accounts("subs_mandate"), on="account_id", how="anti")
+        .join(evidence.accounts_with_violations("subs_mandate"), on="account_id", how="anti")
     )
     return found(
         unknown,
@@ -184,12 +192,12 @@ def man_missing(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def _scheduled(seen: Evidence) -> pl.LazyFrame:
+def _scheduled(evidence: Evidence) -> pl.LazyFrame:
     """Retries that billing_prod still has scheduled, with their invoice: its account, ids and status."""
     schedules = (
-        seen.facts["schedules"].filter(pl.col("status") == "scheduled").select("invoice_id", "owner", "retry_at")
+        evidence.facts["schedules"].filter(pl.col("status") == "scheduled").select("invoice_id", "owner", "retry_at")
     )
-    invoices = seen.ledger.select("account_id", "invoice_id", "stripe_invoice_id", "object_id", "status")
+    invoices = evidence.internal_invoices.select("account_id", "invoice_id", "stripe_invoice_id", "object_id", "status")
     return schedules.join(invoices, on="invoice_id", how="inner", validate="m:1")
 
 

@@ -16,23 +16,23 @@ from trueup.drift.codes import WRITERS
 from trueup.drift.evidence import FOUND, Evidence
 
 
-def src_contract(seen: Evidence) -> pl.LazyFrame:
+def src_contract(evidence: Evidence) -> pl.LazyFrame:
     """A row that breaks its store's contract: one finding per account and object, however many rules it breaks."""
     owners = {table: WRITERS.get(table, "Stripe") for table in TABLES}
-    faults = seen.faults.sort("table", "key", "column", "rule", nulls_last=True).with_columns(
+    violations = evidence.violations.sort("table", "key", "column", "rule", nulls_last=True).with_columns(
         about=pl.struct("table", "key", "column", "rule", value="observed"),
         owner=pl.col("table").replace_strict(owners, return_dtype=pl.String()),
     )
     in_store_order = pl.col("store").cast(pl.Enum(STORES)).unique().sort().cast(pl.String())
     return (
-        faults.group_by("account_id", "object_id", maintain_order=True)
+        violations.group_by("account_id", "object_id", maintain_order=True)
         .agg(
             stores=in_store_order,
             owner=pl.col("owner").unique(maintain_order=True).str.join(", "),
-            faults=pl.col("about").unique(maintain_order=True),
+            violations=pl.col("about").unique(maintain_order=True),
         )
         .with_columns(
-            observed=pl.struct("faults").struct.json_encode(),
+            observed=pl.struct("violations").struct.json_encode(),
             severity=pl.lit(None, pl.String()),
             desired=pl.lit(None, pl.String()),
         )

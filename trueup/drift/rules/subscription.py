@@ -10,16 +10,17 @@ from typing import Final
 
 import polars as pl
 
-from trueup.drift.evidence import ENDED, Evidence, found
+from trueup.contract.vocabulary import ENDED_SUBSCRIPTIONS
+from trueup.drift.evidence import Evidence, found
 
 
-def sub_status_mismatch(seen: Evidence) -> pl.LazyFrame:
+def sub_status_mismatch(evidence: Evidence) -> pl.LazyFrame:
     """Late by its status and by no invoice; or active while an invoice of it is late and every cycle is used up."""
     seems_late = pl.col("status").is_in(["past_due", "unpaid"])
     wrong = (
-        seen.subscriptions.join(_unsettled(seen), on="subscription_id", how="left", validate="m:1")
-        .join(_exhausted(seen), on=["account_id", "subscription_id"], how="left", validate="m:1")
-        .join(seen.unsure_accounts("stripe_invoices"), on="account_id", how="anti")
+        evidence.subscriptions.join(_unsettled(evidence), on="subscription_id", how="left", validate="m:1")
+        .join(_exhausted(evidence), on=["account_id", "subscription_id"], how="left", validate="m:1")
+        .join(evidence.accounts_with_violations("stripe_invoices"), on="account_id", how="anti")
         .with_columns(pl.col("unsettled", "exhausted").fill_null(0))
         .filter(
             (seems_late & (pl.col("unsettled") == 0)) | ((pl.col("status") == "active") & (pl.col("exhausted") > 0))
@@ -38,15 +39,15 @@ def sub_status_mismatch(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def sub_canceled_still_collecting(seen: Evidence) -> pl.LazyFrame:
+def sub_canceled_still_collecting(evidence: Evidence) -> pl.LazyFrame:
     """The subscription has ended, and Stripe goes on collecting an invoice of it."""
     collecting = (
-        seen.stripe_invoices.filter(pl.col("status") == "open", pl.col("auto_advance").fill_null(value=False))
+        evidence.stripe_invoices.filter(pl.col("status") == "open", pl.col("auto_advance").fill_null(value=False))
         .filter(pl.col("subscription_id").is_not_null())
         .group_by("subscription_id")
         .agg(invoices=pl.col("invoice_id").sort())
     )
-    ended = seen.subscriptions.filter(pl.col("status").is_in(ENDED)).join(
+    ended = evidence.subscriptions.filter(pl.col("status").is_in(ENDED_SUBSCRIPTIONS)).join(
         collecting, on="subscription_id", how="inner", validate="m:1"
     )
     return found(
@@ -56,10 +57,10 @@ def sub_canceled_still_collecting(seen: Evidence) -> pl.LazyFrame:
     )
 
 
-def sub_duplicate_active(seen: Evidence) -> pl.LazyFrame:
+def sub_duplicate_active(evidence: Evidence) -> pl.LazyFrame:
     """Two live subscriptions of one account to the same price: a row per price."""
     twice = (
-        seen.live.select("account_id", "subscription_id", price_id=pl.col("price_ids"))
+        evidence.live_subscriptions.select("account_id", "subscription_id", price_id=pl.col("price_ids"))
         .explode("price_id", empty_as_null=True)
         .filter(pl.col("price_id").is_not_null())
         .group_by("account_id", "price_id")
@@ -69,23 +70,23 @@ def sub_duplicate_active(seen: Evidence) -> pl.LazyFrame:
     return found(twice, {"stripe": {"price_id": "price_id", "subscriptions": "subscriptions"}}, object_id="price_id")
 
 
-def _unsettled(seen: Evidence) -> pl.LazyFrame:
+def _unsettled(evidence: Evidence) -> pl.LazyFrame:
     """subscription_id, unsettled: how many open or uncollectible invoices it has, in Stripe or outside."""
-    outside = seen.ledger.filter(pl.col("stripe_invoice_id").is_null()).select(
+    outside = evidence.internal_invoices.filter(pl.col("stripe_invoice_id").is_null()).select(
         "status", subscription_id="stripe_subscription_id"
     )
     return (
-        pl.concat([seen.stripe_invoices.select("status", "subscription_id"), outside])
+        pl.concat([evidence.stripe_invoices.select("status", "subscription_id"), outside])
         .filter(pl.col("status").is_in(["open", "uncollectible"]), pl.col("subscription_id").is_not_null())
         .group_by("subscription_id")
         .agg(unsettled=pl.len())
     )
 
 
-def _exhausted(seen: Evidence) -> pl.LazyFrame:
+def _exhausted(evidence: Evidence) -> pl.LazyFrame:
     """account_id, subscription_id, exhausted: how many open invoices are late, owed and out of cycles."""
     return (
-        seen.invoices.filter("is_deciding", "is_late", "is_owed", "is_exhausted", pl.col("status") == "open")
+        evidence.invoices.filter("is_deciding", "is_late", "is_owed", "is_exhausted", pl.col("status") == "open")
         .filter(pl.col("subscription_id").is_not_null())
         .group_by("account_id", "subscription_id")
         .agg(exhausted=pl.len())

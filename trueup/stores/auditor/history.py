@@ -21,6 +21,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from trueup.contract.schemas import INSTANT
+from trueup.contract.vocabulary import COUNTED_SEVERITIES
 from trueup.correction.changes import CORRECTED_CODES
 from trueup.stores.auditor.connection import copy_rows, utc_now, writing
 from trueup.stores.auditor.outbox import Event, emit
@@ -28,7 +29,6 @@ from trueup.stores.errors import StoreError
 from trueup.stores.scope import Scope, bucket_sql
 from trueup.stores.settings import Settings
 
-COUNTED: Final = ("S1", "S2", "S3")  # severities that make an account one that disagrees
 _LEANS_ON_ENGINE: Final = "^(DUN|FLAG|ENT)_"  # codes that an account gets only when the engine is sure of it
 
 _ID: Final = ("account_id", "code", "object_id")
@@ -85,7 +85,7 @@ def record_run(settings: Settings, run: AuditedRun, findings: pl.DataFrame) -> R
 
 def count_disagreeing(findings: pl.DataFrame) -> int:
     """Accounts with a finding of severity S1 to S3 that is neither settling nor suppressed."""
-    firm = findings.filter(_is_firm(), pl.col("severity").is_in(COUNTED))
+    firm = findings.filter(_is_firm(), pl.col("severity").is_in(COUNTED_SEVERITIES))
     return firm["account_id"].drop_nulls().n_unique()
 
 
