@@ -4,20 +4,16 @@ The terms are a resource that is configured at launch, so that they are typed on
 leaves behind, and where, is in `trueup/audit/run_folder.py`.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
+from datetime import datetime
 
 import dagster as dg
 from pydantic import Field
 
 from trueup.audit.run_folder import Run, run_folder
+from trueup.audit.terms import parse_instant, read_account_ids
 from trueup.stores.errors import SettingsError
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
-
-WANTED_FILE: Final = "Give a UTF-8 text file with one account id per line."
 
 
 class AuditTerms(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -63,31 +59,3 @@ def run_of(context: dg.AssetExecutionContext, settings: Settings, terms: AuditTe
         message = f"Dagster's instance does not know its own run {context.run.run_id}."
         raise LookupError(message)
     return open_run(settings, terms, context.run.run_id, record.create_timestamp)
-
-
-def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant; without an offset it is UTC.
-
-    Raises:
-        SettingsError: it is no instant.
-    """
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as fault:
-        way_out = "Write it in ISO 8601, like 2026-03-01T00:00:00Z; without an offset it is UTC."
-        raise SettingsError([f"{text!r} is not an instant"], way_out) from fault
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-
-
-def read_account_ids(path: str) -> Sequence[str]:
-    """Account ids from a file, one per line; blank lines and lines that start with # are left out."""
-    if not path:
-        return []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SettingsError([f"the accounts file {path} cannot be read: {fault}"], WANTED_FILE) from fault
-    account_ids = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not account_ids:
-        raise SettingsError([f"the accounts file {path} names no account"], WANTED_FILE)
-    return account_ids

@@ -17,8 +17,8 @@ from assets.facts import facts
 from assets.initial_reading import first_look
 from assets.published import PLAN_APPROVAL, published_events
 from assets.recheck import second_look
+from assets.results import verdicts
 from assets.stores import STORE_ASSETS
-from assets.verdicts import verdicts
 from checks.contracts import CONTRACT_CHECKS
 from checks.disagreements import GROUP_CHECKS
 from checks.expectations import EXPECTATION_CHECKS

@@ -20,11 +20,11 @@ from rich.console import Console
 
 from pipelines.cli.launch import launch
 from pipelines.cli.report_to_dagster import mirror_approval
-from pipelines.cli.results import Result, open_result
 from pipelines.cli.screen import codes_table, headline, matrix_table, plain_table, show_applied, show_plan
 from pipelines.cli.terminal import shown_progress, wide_console
 from pipelines.cli.ui import ended_by_signals
 from trueup.audit.progress import working_on
+from trueup.audit.results import Result, open_result
 from trueup.audit.run_folder import read_json, run_folder
 from trueup.drift import is_counted
 from trueup.sandbox.fleet import Fleet, make_fleet

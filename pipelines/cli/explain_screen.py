@@ -11,9 +11,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines.cli.explain import Explanation, InvoiceTold
-from pipelines.cli.rule_explanations import Rule, short
 from pipelines.cli.screen import SEVERITY_STYLE, plain_table
+from trueup.audit.explain import Explanation, InvoiceTold
+from trueup.audit.rule_explanations import Rule, short
 
 ROWS_SHOWN: Final = 5
 

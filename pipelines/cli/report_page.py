@@ -6,6 +6,7 @@ The libraries that draw are put into the page by vl-convert; so the file can be 
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Final
 
 import orjson
@@ -19,6 +20,12 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 980px
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem }
 p { margin: .3rem 0 } .big { font-size: 2.6rem; font-weight: 700; color: #c0392b } .big.none { color: #27ae60 }
 """
+
+
+def write_html(report: Report, path: Path) -> None:
+    """One page with every picture, loading nothing from anywhere."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(report), encoding="utf-8")
 
 
 def page(report: Report) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cli.results import DELIVERED, Result
+from trueup.audit.results import DELIVERED, Result
 from trueup.contract.schemas import STORES
 from trueup.correction.plan import HEADERS, Plan
 from trueup.stores.doctor import Diagnosis

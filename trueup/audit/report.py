@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from trueup.audit.run_folder import Run
+from trueup.audit.run_folder import Run, run_folder
 from trueup.contract.schemas import INSTANT
-from trueup.drift import CODES, by_code, disagreeing_accounts
-from trueup.stores.auditor.history import disagreements_over_time, runs_over_time
-from trueup.stores.errors import StoreError
+from trueup.drift import CODES, by_code, disagreeing_accounts, store_matrix
+from trueup.drift.implied import MATRIX
+from trueup.stores.auditor.history import disagreements_over_time, open_findings, runs_over_time
+from trueup.stores.errors import StoreError, TrueupError
 from trueup.stores.settings import Settings
 
 RUNS_SHOWN: Final = 100
@@ -52,6 +53,31 @@ class Report:
             "ages": self.ages.to_dicts(),
             "matrix": self.matrix.to_dicts(),
         }
+
+
+class NothingToReport(TrueupError):
+    """No audit was ever recorded."""
+
+
+def gather_report(settings: Settings) -> Report:
+    """What the history has to show.
+
+    Raises:
+        NothingToReport: there is no audit in it.
+        StoreError: schema trueup is not there, or cannot be read.
+    """
+    runs = runs_over_time(settings, runs=RUNS_SHOWN)
+    if runs.is_empty():
+        raise NothingToReport("the history has no audit yet.", "`trueup audit` makes one.")
+    fleet = runs.filter(pl.col("scope") == "fleet")
+    shown = over_the_same_accounts(runs, fleet if fleet.height else runs)
+    return Report(
+        scope=str(shown["scope"][-1]),
+        runs=shown.select("run_id", "number", "as_of", "accounts", "accounts_disagreeing", "findings"),
+        by_code=codes_over_time(settings, shown),
+        ages=ages_of(open_findings(settings), shown.select(pl.col("as_of").max()).item()),
+        matrix=_matrix(settings, shown["run_id"].to_list()),
+    )
 
 
 def report_of_run(settings: Settings, run: Run, accounts: int, findings: pl.DataFrame, matrix: pl.DataFrame) -> Report:
@@ -112,6 +138,15 @@ def span(age_days: pl.Expr) -> pl.Expr:
     within_a_day, over_a_day, over_a_week, over_30_days = SPANS
     words = pl.when(age_days >= 30).then(pl.lit(over_30_days)).when(age_days >= 7).then(pl.lit(over_a_week))  # noqa: PLR2004
     return words.when(age_days >= 1).then(pl.lit(over_a_day)).otherwise(pl.lit(within_a_day)).cast(pl.Enum(SPANS))
+
+
+def _matrix(settings: Settings, run_ids: list[str]) -> pl.DataFrame:
+    """The matrix of the latest of these runs whose folder is still there."""
+    for run_id in reversed(run_ids):
+        path = run_folder(settings, run_id) / "implied.parquet"
+        if path.exists():
+            return store_matrix(pl.scan_parquet(path))
+    return pl.DataFrame(schema=MATRIX)
 
 
 def _alone(run: Run, accounts: int, findings: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Commands that look and write nothing to a store: audit, explain, report.
 
 `audit` runs the Dagster job of that name and shows what it left in its run folder. `explain` and `report` render; how
-they do it is in `pipelines/cli/explain.py` and `pipelines/cli/report.py`.
+they do it is in `pipelines/cli/explain_screen.py` and `pipelines/cli/report_screen.py`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def audit(
     account disagrees; 4: a store could not be read whole, and what could be told is still written.
     """
     from pipelines.cli.launch import launch
-    from pipelines.cli.results import deliver, open_result
     from pipelines.cli.screen import show_audit
+    from trueup.audit.results import deliver, open_result
 
     terms = terms_of(accounts, accounts_file, buckets, as_of)
     settings = ready_settings()
@@ -78,8 +78,8 @@ def explain(account: str, as_of: str, *, as_json: bool) -> None:
     What each store says, the facts, each rule in order with its values and its answer, the driver, the findings, the
     planned change, and what the auditor has seen and done before.
     """
-    from pipelines.cli.explain import explain_account
     from pipelines.cli.explain_screen import show_explanation
+    from trueup.audit.explain import explain_account
 
     settings = load_settings() if not as_of else load_settings(())
     with shown_progress():
@@ -97,8 +97,9 @@ def explain(account: str, as_of: str, *, as_json: bool) -> None:
 @json_option
 def report(path: Path | None, *, as_json: bool) -> None:
     """Show disagreements over time, per code, with ages and owners, and the store x store matrix."""
-    from pipelines.cli.report import gather_report, write_html
+    from pipelines.cli.report_page import write_html
     from pipelines.cli.report_screen import show_report
+    from trueup.audit.report import gather_report
 
     settings = load_settings(("subs_api",))
     gathered = gather_report(settings)

@@ -41,8 +41,8 @@ def plan(
     Nothing is written to a store: the plan waits until somebody approves it with their key, and holds for 24 hours.
     """
     from pipelines.cli.launch import launch
-    from pipelines.cli.results import open_result
     from pipelines.cli.screen import headline, show_plan
+    from trueup.audit.results import open_result
     from trueup.stores.auditor.plans import load_plan
 
     terms = terms_of(accounts, accounts_file, buckets, as_of)

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from assets.run import parse_instant
-from pipelines.cli.rule_explanations import Rule, rules_of_account, rules_of_invoice
 from trueup.audit.gather import gather_look
 from trueup.audit.judge import Basis, Judgement, Seen, judge, sweep_snapshot
+from trueup.audit.rule_explanations import Rule, rules_of_account, rules_of_invoice
+from trueup.audit.terms import parse_instant
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.correction.changes import changes
 from trueup.engine.policy import Policy
