@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from trueup.audit.gather import Look, gather_look
+from trueup.audit.gather import ScopeReading, gather_scope
 from trueup.audit.judge import Basis, judge, sweep_snapshot
 from trueup.audit.progress import working_on
 from trueup.audit.run_folder import run_folder, write_json
@@ -76,16 +76,16 @@ def apply(settings: Settings, plan_id: str, *, dry_run: bool = False) -> ApplyRe
 
 
 def regather(settings: Settings, plan: Plan) -> Regather:
-    """A fresh look at some accounts: the changes that are desired of them now.
+    """A fresh reading at some accounts: the changes that are desired of them now.
 
     The instant moves on by as long as the plan has waited, so that a payment since then counts. Rows that were written
     a moment ago count too: whoever wrote them, what they say now is what the plan is held against.
     """
 
-    def look(accounts: frozenset[str]) -> pl.DataFrame:
+    def reading(accounts: frozenset[str]) -> pl.DataFrame:
         as_of = _moved_on(plan.as_of, plan.created_at, utc_now())
         with tempfile.TemporaryDirectory(prefix="trueup-") as folder:
-            seen = gather_look(settings, Scope.of_accounts(accounts), Path(folder))
+            seen = gather_scope(settings, Scope.of_accounts(accounts), Path(folder))
             _refuse_broken(seen, settings)
             basis = replace(Basis.of(settings, as_of), settle_minutes=0)
             judgement = judge(sweep_snapshot(seen.snapshot(), basis), seen, basis)
@@ -93,16 +93,16 @@ def regather(settings: Settings, plan: Plan) -> Regather:
             found = changes(judgement.findings, judged.desired.lazy(), judged.facts, basis.policy, as_of)
             return found.select(list(CHANGES))
 
-    return look
+    return reading
 
 
-def _refuse_broken(seen: Look, settings: Settings) -> None:
+def _refuse_broken(seen: ScopeReading, settings: Settings) -> None:
     """Raise SourceNotWhole if a store could not be read whole: what it did not say might be a payment."""
     broken = seen.broken(settings.max_age_hours)
     if broken:
         told = "; ".join(seen.faults()) or ", ".join(f"{store}: {code}" for store, code in broken.items())
         raise SourceNotWhole(
-            f"the plan's accounts could not be looked at again: {told}",
+            f"the plan's accounts could not be read again: {told}",
             "Mend the store (`trueup doctor`) and apply the plan again.",
             broken=broken,
         )

@@ -1,8 +1,8 @@
 """Corrections: which columns are to change, and the plan made of them.
 
-`corrections` is part of every audit, so that what a plan would do can always be seen. `correction_plan` keeps a plan
-for approval, and is not made when the check on wholeness fails. What may be corrected is decided in `dunning/`, and
-whether it may be written by the gate.
+`corrections` is partition of every audit, so that what a plan would do can always be seen. `correction_plan` keeps a
+plan for approval, and is not made when the check on wholeness fails. What may be corrected is decided in
+`trueup/engine` and `trueup/drift`, and whether it may be written by the gate.
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
 """Facts: what the stores said, swept of rows that no rule can use, and kept for later.
 
 A swept row is never lost: each becomes a violation, and each violation a finding. What the whole fleet or a bucket of
-it said goes into the lake, so that a past day can be looked at again; a list of accounts stays in its run's folder.
+it said goes into the lake, so that a past day can be read again; a list of accounts stays in its run's folder.
 """
 
 import dagster as dg
@@ -9,8 +9,8 @@ import polars as pl
 
 from assets.run import AuditTerms, run_of
 from assets.stores import table_key
-from trueup.audit.gather import Look
-from trueup.audit.partitions import history_run, keep_in_history, parts_of, sweep_parts
+from trueup.audit.gather import ScopeReading
+from trueup.audit.partitions import archive_reading, archived_run_id, partitions_of, sweep_partitions
 from trueup.contract.schemas import TABLES
 from trueup.stores.settings import Settings
 
@@ -21,10 +21,10 @@ def facts(
 ) -> dg.MaterializeResult[None]:
     """What the six stores said, fit for the rules; the rows that are not, each with the rule it breaks."""
     run = run_of(context, settings, terms)
-    look = Look.at(run.first)
-    keep_in_history(look, run.scope, settings, run.run_id)
-    parts = parts_of(look, run.scope, settings, history_run(look, run.scope, run.run_id))
-    violations = sweep_parts(parts, settings, run.as_of)
+    reading = ScopeReading.at(run.initial)
+    archive_reading(reading, run.scope, settings, run.run_id)
+    partitions = partitions_of(reading, run.scope, settings, archived_run_id(reading, run.scope, run.run_id))
+    violations = sweep_partitions(partitions, settings, run.as_of)
     run.write("contract_violations", violations)
     return dg.MaterializeResult(metadata=counts(violations))
 

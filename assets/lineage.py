@@ -1,8 +1,8 @@
 """Lineage: which columns of which stores each column of an answer comes from.
 
-Kept as data beside the assets, in groups named for the rule of DUNNING.md that reads them, so that one can go from a
-suspended account back to the columns that suspended it. Dagster keeps it as column lineage, which the pages of its open
-edition do not draw; so each column says it in its description too. A test holds it to the schemas.
+Stored as data beside the assets, in groups named for the rule of DUNNING.md that reads them, so that one can
+go from a suspended account back to the columns that suspended it. Dagster keeps it as column lineage, which the pages
+of its open edition do not draw; so each column says it in its description too. A test holds it to the schemas.
 """
 
 from __future__ import annotations
@@ -130,16 +130,18 @@ def column_lineage(sources: Mapping[str, tuple[Columns, ...]]) -> dg.TableColumn
 def table_schema(columns: Mapping[str, pl.DataType], sources: Mapping[str, tuple[Columns, ...]]) -> dg.TableSchema:
     """The columns of an answer, each with its type and with where it comes from, which is said at length once."""
     first: dict[str, str] = {}
-    said = []
+    described = []
     for name, dtype in columns.items():
         groups = sources.get(name)
-        origin = None if groups is None else told(groups)
+        origin = None if groups is None else origin_of(groups)
         same_as = first.setdefault(origin, name) if origin and groups else name
-        said.append(dg.TableColumn(name, str(dtype.base_type()), origin if same_as == name else f"As `{same_as}`."))
-    return dg.TableSchema(said)
+        described.append(
+            dg.TableColumn(name, str(dtype.base_type()), origin if same_as == name else f"As `{same_as}`.")
+        )
+    return dg.TableSchema(described)
 
 
-def told(groups: tuple[Columns, ...]) -> str:
+def origin_of(groups: tuple[Columns, ...]) -> str:
     """Where a column comes from, in Markdown: a line per table, which leads to its asset."""
     if not groups:
         return "From the policy alone."
@@ -154,7 +156,7 @@ def _dependencies(groups: tuple[Columns, ...]) -> list[dg.TableColumnDep]:
     return [dg.TableColumnDep(asset_key=table_key(table), column_name=column) for table, column in pairs]
 
 
-def strangers() -> set[str]:
+def unknown_columns() -> set[str]:
     """Names in this file that no schema has; empty, and a test says so."""
     named = {
         f"{table}.{column}"

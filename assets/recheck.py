@@ -1,8 +1,8 @@
-"""Second look: the accounts that seemed to disagree are read again, and only what is still so is believed.
+"""Recheck: the accounts that seemed to disagree are read again, and only what is still so is believed.
 
 Six stores cannot be read at one instant: a payment that lands between two readings looks like a disagreement and is
 none. So every account with a finding is gathered again after the first pass, and judged again; its later answer takes
-the place of the earlier one. Findings of no account (a customer that nobody maps to) are looked at again by customer
+the place of the earlier one. Findings of no account (a customer that nobody maps to) are read again by customer
 where that can be done, and kept as they are where it cannot.
 """
 
@@ -12,9 +12,9 @@ import dagster as dg
 import polars as pl
 
 from assets.run import AuditTerms, run_of
-from trueup.audit.gather import Look, gather_look
-from trueup.audit.judge import Kept, height
-from trueup.audit.partitions import judge_parts, kept, parts_of, sweep_parts
+from trueup.audit.gather import ScopeReading, gather_scope
+from trueup.audit.judge import StoredJudgement, height
+from trueup.audit.partitions import judge_partitions, partitions_of, stored_judgement, sweep_partitions
 from trueup.audit.run_folder import Run, write_json
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
@@ -23,16 +23,16 @@ from trueup.stores.settings import Settings
 SHARE_MAX: Final = 0.2
 
 
-@dg.asset(deps=["first_look"], group_name="audit", kinds={"polars"})
-def second_look(
+@dg.asset(deps=["initial_reading"], group_name="audit", kinds={"polars"})
+def recheck(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], terms: AuditTerms
 ) -> dg.MaterializeResult[None]:
     """The disagreeing accounts, read and judged a second time."""
     run = run_of(context, settings, terms)
-    first = kept(Look.at(run.first))
+    first = stored_judgement(ScopeReading.at(run.initial))
     scope = scope_to_confirm(first, run.scope, settings.accounts_at_once)
-    second = None if scope is None else look_again(settings, run, scope)
-    remember_scope(run, scope)
+    second = None if scope is None else read_again_and_judge(settings, run, scope)
+    write_recheck_scope(run, scope)
     return dg.MaterializeResult(
         metadata={
             "accounts_read_again": 0 if scope is None else len(scope.accounts or ()),
@@ -42,27 +42,27 @@ def second_look(
     )
 
 
-def look_again(settings: Settings, run: Run, scope: Scope) -> Kept:
+def read_again_and_judge(settings: Settings, run: Run, scope: Scope) -> StoredJudgement:
     """Gather the scope once more, and keep its facts and their judgement beside the first."""
-    known_rows = Look.at(run.first).reads["stripe"].rows if run.scope.is_fleet else None
-    look = gather_look(settings, scope, run.second, known_rows)
-    parts = parts_of(look, scope, settings, lake_run=None)
-    sweep_parts(parts, settings, run.as_of)
-    return judge_parts(parts, settings, run.as_of)
+    known_rows = ScopeReading.at(run.initial).reads["stripe"].rows if run.scope.is_fleet else None
+    reading = gather_scope(settings, scope, run.recheck, known_rows)
+    partitions = partitions_of(reading, scope, settings, lake_run=None)
+    sweep_partitions(partitions, settings, run.as_of)
+    return judge_partitions(partitions, settings, run.as_of)
 
 
-def remember_scope(run: Run, scope: Scope | None) -> None:
-    """Leave word of who was looked at again, for `confirming.py`."""
+def write_recheck_scope(run: Run, scope: Scope | None) -> None:
+    """Leave word of who was read again, for `trueup/audit/confirm.py`."""
     again = {
         "is_whole_scope": scope is not None and scope == run.scope,
         "accounts": sorted(scope.accounts or ()) if scope else [],
         "customers": sorted(scope.customers) if scope else [],
     }
-    write_json(run.folder / "second_look.json", again)
+    write_json(run.folder / "recheck.json", again)
 
 
-def scope_to_confirm(first: Kept, scope: Scope, accounts_max: int) -> Scope | None:
-    """Whose findings are to be looked at again; none if there is no finding that could be.
+def scope_to_confirm(first: StoredJudgement, scope: Scope, accounts_max: int) -> Scope | None:
+    """Whose findings are to be read again; none if there is no finding that could be.
 
     The whole scope again if that is less work, or if it is more accounts than are judged at once.
     """

@@ -15,7 +15,7 @@ import polars as pl
 from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage, table_schema
 from assets.run import AuditTerms, run_of
 from trueup.audit.confirm import Confirmed
-from trueup.audit.gather import Look
+from trueup.audit.gather import ScopeReading
 from trueup.audit.judge import height
 from trueup.audit.report import Report, report_of_run, span
 from trueup.audit.run_folder import Run, write_json
@@ -26,7 +26,7 @@ from trueup.stores.auditor.history import AuditedRun, record_run
 from trueup.stores.errors import StoreError
 from trueup.stores.settings import Settings
 
-KEPT: Final = "kept"
+RECORDED: Final = "kept"
 SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
 
 
@@ -35,21 +35,21 @@ SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
     specs=[
         dg.AssetSpec(
             "desired_dunning_state",
-            deps=["second_look"],
+            deps=["recheck"],
             group_name="audit",
             kinds={"parquet"},
             description="What every account's dunning state should be, and why.",
         ),
         dg.AssetSpec(
             "implied_states",
-            deps=["second_look"],
+            deps=["recheck"],
             group_name="audit",
             kinds={"parquet"},
             description="What each store, taken by itself, implies of every account.",
         ),
         dg.AssetSpec(
             "disagreements",
-            deps=["second_look"],
+            deps=["recheck"],
             group_name="audit",
             kinds={"parquet"},
             description="Where a store differs from what should be: one row per account, code and object.",
@@ -59,63 +59,65 @@ SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
 def verdicts(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], terms: AuditTerms
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """The run's answer, confirmed by the second look and added to the history."""
+    """The run's answer, confirmed by the recheck and added to the history."""
     run = run_of(context, settings, terms)
     confirmed = Confirmed.of(run, settings)
-    look = Look.at(run.first)
+    reading = ScopeReading.at(run.initial)
     run.sink("desired", confirmed.desired)
     run.sink("implied", confirmed.implied)
     desired, implied_by = run.scan("desired"), run.scan("implied")
     accounts = height(desired)
-    manifest = manifest_of(run, look, settings)
-    findings, manifest["history"] = remember(settings, run, look, desired, confirmed.findings)
+    manifest = manifest_of(run, reading, settings)
+    findings, manifest["history"] = remember(settings, run, reading, desired, confirmed.findings)
     run.write("findings", findings)
     write_json(run.folder / "manifest.json", manifest | counts(accounts, findings))
     report = report_of_run(settings, run, accounts, findings, store_matrix(implied_by))
-    yield dg.MaterializeResult(asset_key="desired_dunning_state", metadata=_told_of_desired(desired))
-    yield dg.MaterializeResult(asset_key="implied_states", metadata=_told_of_implied(accounts, report))
+    yield dg.MaterializeResult(asset_key="desired_dunning_state", metadata=_desired_metadata(desired))
+    yield dg.MaterializeResult(asset_key="implied_states", metadata=_implied_metadata(accounts, report))
     yield dg.MaterializeResult(
-        asset_key="disagreements", metadata=_told_of_findings(findings, report, accounts, run.as_of)
+        asset_key="disagreements", metadata=_findings_metadata(findings, report, accounts, run.as_of)
     )
 
 
 def remember(
-    settings: Settings, run: Run, look: Look, desired: pl.LazyFrame, findings: pl.DataFrame
+    settings: Settings, run: Run, reading: ScopeReading, desired: pl.LazyFrame, findings: pl.DataFrame
 ) -> tuple[pl.DataFrame, str]:
     """Add the run to the history; the findings with since when and how often, and whether that could be done.
 
     A database in which nobody has made schema trueup yet can still be audited: then every finding is as if seen first.
     """
-    broken = tuple(look.broken(settings.max_age_hours))
-    unsure = [] if broken else _unsure(desired).collect()["account_id"].to_list()  # with a broken store, nothing heals
+    broken = tuple(reading.broken(settings.max_age_hours))
+    indeterminate = (
+        [] if broken else _indeterminate(desired).collect()["account_id"].to_list()
+    )  # with a broken store, nothing heals
     audited = AuditedRun(
         run_id=run.run_id,
         as_of=run.as_of,
         policy_version=load_policy(settings.policy).version,
         scope=run.scope,
         accounts=height(desired),
-        counts=look.row_counts(),
-        checks=look.whole_checks(settings.max_age_hours),
-        unsure=unsure,
+        counts=reading.row_counts(),
+        checks=reading.whole_checks(settings.max_age_hours),
+        unsure=indeterminate,
         broken_stores=broken,
     )
     try:
-        return record_run(settings, audited, findings).findings, KEPT
+        return record_run(settings, audited, findings).findings, RECORDED
     except StoreError as fault:
         as_new = findings.with_columns(first_seen_at=pl.lit(run.as_of, INSTANT), seen_count=pl.lit(1, pl.Int64()))
         return as_new, f"not kept: {fault.message} {fault.way_out}".strip()
 
 
-def manifest_of(run: Run, look: Look, settings: Settings) -> dict[str, Any]:
+def manifest_of(run: Run, reading: ScopeReading, settings: Settings) -> dict[str, Any]:
     """What the run was asked and what it read: enough to say, later, what it could know."""
-    broken = look.broken(settings.max_age_hours)
+    broken = reading.broken(settings.max_age_hours)
     return {
         "run_id": run.run_id,
         "as_of": run.as_of,
         "started_at": run.started_at,
         "scope": run.scope.label,
         "policy_version": load_policy(settings.policy).version,
-        "fleet_accounts": look.reads["cf_prod"].fleet_accounts or 0,
+        "fleet_accounts": reading.reads["cf_prod"].fleet_accounts or 0,
         "stores": {
             store: {
                 "observed_at": read.observed_at,
@@ -123,7 +125,7 @@ def manifest_of(run: Run, look: Look, settings: Settings) -> dict[str, Any]:
                 "fault": read.fault,
                 "broken": broken.get(store, ""),
             }
-            for store, read in look.reads.items()
+            for store, read in reading.reads.items()
         },
     }
 
@@ -138,41 +140,41 @@ def counts(accounts: int, findings: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _told_of_desired(desired: pl.LazyFrame) -> Mapping[str, Any]:
+def _desired_metadata(desired: pl.LazyFrame) -> Mapping[str, Any]:
     by_state = desired.group_by("state").len().sort("state").collect(engine="streaming")
     return {
         "dagster/row_count": height(desired),
-        "indeterminate": height(_unsure(desired)),
+        "indeterminate": height(_indeterminate(desired)),
         "dagster/column_schema": table_schema(DESIRED, DESIRED_FROM),
         "dagster/column_lineage": column_lineage(DESIRED_FROM),
         **{f"state/{state}": accounts for state, accounts in by_state.iter_rows()},
     }
 
 
-def _unsure(desired: pl.LazyFrame) -> pl.LazyFrame:
+def _indeterminate(desired: pl.LazyFrame) -> pl.LazyFrame:
     return desired.filter(pl.col("quality") == "indeterminate").select("account_id")
 
 
-def _told_of_implied(accounts: int, report: Report) -> Mapping[str, Any]:
-    from trueup.audit.charts import in_markdown, pictures_of_stores
+def _implied_metadata(accounts: int, report: Report) -> Mapping[str, Any]:
+    from trueup.audit.charts import charts_of_stores, in_markdown
 
     matrix = report.matrix
     return {
         "dagster/row_count": accounts,
-        "pictures": dg.MetadataValue.md(in_markdown(pictures_of_stores(matrix))),
+        "charts": dg.MetadataValue.md(in_markdown(charts_of_stores(matrix))),
         "matrix": dg.MetadataValue.md(_square(matrix)),
         **{f"differ/{a}/{b}": accounts for a, b, accounts in matrix.iter_rows() if STORES.index(a) <= STORES.index(b)},
     }
 
 
-def _told_of_findings(findings: pl.DataFrame, report: Report, accounts: int, as_of: datetime) -> Mapping[str, Any]:
-    """Numbers that Dagster plots over time, in all and per code; the report's pictures; owners and ages as tables."""
-    from trueup.audit.charts import in_markdown, pictures_of_findings
+def _findings_metadata(findings: pl.DataFrame, report: Report, accounts: int, as_of: datetime) -> Mapping[str, Any]:
+    """Numbers that Dagster plots over time, in all and per code; the report's charts; owners and ages as tables."""
+    from trueup.audit.charts import charts_of_findings, in_markdown
 
     disagreeing = disagreeing_accounts(findings)
     return {
         "dagster/row_count": findings.height,
-        "pictures": dg.MetadataValue.md(in_markdown(pictures_of_findings(report))),
+        "charts": dg.MetadataValue.md(in_markdown(charts_of_findings(report))),
         "accounts_disagreeing": disagreeing,
         "share_disagreeing": disagreeing / accounts if accounts else 0.0,
         "settling": findings.filter("is_settling").height,

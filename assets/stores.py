@@ -1,7 +1,7 @@
 """The six stores as assets: one multi-asset per store, one asset per table or object list.
 
 Each tells how many rows it holds, how large it is, with which columns, and at which instant it was read. A store that
-could not be read whole fails its check, and its tables are empty. How reading is done is in `gathering.py`.
+could not be read whole fails its check, and its tables are empty. How reading is done is in `trueup/audit/gather.py`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from trueup.contract.schemas import STORES, TABLES
 from trueup.stores.settings import Settings
 
 WAS_READ_WHOLE: Final = "was_read_whole"
-TOLD: Final = {
+DESCRIPTIONS: Final = {
     "cf_prod": "Accounts, entitlements and products. Writers: A1 accounts, the Entitlements API.",
     "billing_prod": "The financial ledger. Writers: A2 invoices, A3 charges.",
     "subs_account": "Account flags and holds. Writers: A1 profiles; A3 for bad_debt.",
@@ -26,7 +26,7 @@ TOLD: Final = {
 # Mandates, deleted customers and the customers of a subset can only be asked for by id, and these tables name them.
 NAMES_STRIPE_IDS: Final = ("subs_mandate", "subs_customer")
 
-Told = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
+ReadingResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
 
 def table_key(table: str) -> dg.AssetKey:
@@ -38,15 +38,17 @@ def table_key(table: str) -> dg.AssetKey:
 def store_assets(store: str) -> dg.AssetsDefinition:
     """The multi-asset that reads one store."""
 
-    @dg.multi_asset(name=store, specs=table_specs(store), check_specs=[whole_check(store)], description=TOLD[store])
+    @dg.multi_asset(
+        name=store, specs=table_specs(store), check_specs=[whole_check(store)], description=DESCRIPTIONS[store]
+    )
     def read_store(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
         terms: AuditTerms,
         readings: dg.ResourceParam[Readings],
-    ) -> Told:
+    ) -> ReadingResults:
         run = run_of(context, settings, terms)
-        yield from tell(gather_store(readings, store, run.scope, run.first))
+        yield from tell(gather_store(readings, store, run.scope, run.initial))
 
     return read_store
 
@@ -75,7 +77,7 @@ def whole_check(store: str) -> dg.AssetCheckSpec:
     )
 
 
-def tell(read: StoreRead) -> Told:
+def tell(read: StoreRead) -> ReadingResults:
     """What Dagster is told of a store: its tables, and whether they are whole."""
     for table in tables_of(read.store):
         yield dg.MaterializeResult(

@@ -1,7 +1,7 @@
 """Contracts: rows keep what their store promises.
 
 One check per store over the violations that the sweep found. The rules themselves, and what becomes of a row that
-breaks one, are in `dunning/contract.py`; here they are only counted and shown, by key and rule.
+breaks one, are in `trueup/contract/rules.py`; here they are only counted and shown, by key and rule.
 """
 
 import dagster as dg

@@ -32,10 +32,10 @@ def disagreements_do_not_rise(
     try:
         runs = runs_over_time(settings, runs=RUNS_LOOKED_AT)
     except StoreError as fault:
-        return _passed({"said": f"There is no history: {fault.message}"})
+        return _passed({"reason": f"There is no history: {fault.message}"})
     mine = runs.filter(pl.col("run_id") == context.run.run_id)
     if mine.is_empty():
-        return _passed({"said": "This run is not in the history."})
+        return _passed({"reason": "This run is not in the history."})
     now = mine["accounts_disagreeing"].item()
     is_before = (pl.col("scope_key") == mine["scope_key"].item()) & (pl.col("number") < mine["number"].item())
     return verdict(now, runs.filter(is_before)["accounts_disagreeing"])
@@ -44,7 +44,7 @@ def disagreements_do_not_rise(
 def verdict(now: int, before: pl.Series) -> dg.AssetCheckResult:
     """Whether a number is out of line with those before it."""
     if len(before) < RUNS_MIN:
-        return _passed({"accounts_disagreeing": now, "said": f"{len(before)} earlier runs; {RUNS_MIN} are needed."})
+        return _passed({"accounts_disagreeing": now, "reason": f"{len(before)} earlier runs; {RUNS_MIN} are needed."})
     middle = float(before.median() or 0)  # type: ignore[arg-type]
     deviation = float((before - middle).abs().median() or 0)  # type: ignore[arg-type]
     bound = middle + max(DEVIATIONS_MAX * SCALE * deviation, RISE_MIN)

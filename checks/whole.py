@@ -1,7 +1,7 @@
 """Wholeness: no plan is made from a snapshot in which a store is missing, stale or cut short.
 
 This is the one check that blocks: without it, an account that owes nothing and an account whose invoices could not be
-read would look the same to a plan. The report is not blocked; it says what could not be told.
+read would reading the same to a plan. The report is not blocked; it says what could not be told.
 """
 
 import dagster as dg

@@ -14,9 +14,9 @@ import dagster as dg
 from assets.applied import applied_corrections
 from assets.corrections import correction_plan, corrections
 from assets.facts import facts
-from assets.initial_reading import first_look
+from assets.initial_reading import initial_reading
 from assets.published import PLAN_APPROVAL, published_events
-from assets.recheck import second_look
+from assets.recheck import recheck
 from assets.results import verdicts
 from assets.stores import STORE_ASSETS
 from checks.contracts import CONTRACT_CHECKS
@@ -32,8 +32,8 @@ from pipelines.sensors import SENSORS
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     *STORE_ASSETS,
     facts,
-    first_look,
-    second_look,
+    initial_reading,
+    recheck,
     verdicts,
     corrections,
     correction_plan,

@@ -2,8 +2,8 @@
 
 `audit` looks and writes to no store of others. `plan` is the same and ends in a plan, which waits for its approval.
 `apply_plan` is a run of its own, so that what was planned and what was written are never one breath. `relay_outbox`
-publishes what applying left in the outbox. `contracts` judges the stores' tables by their expectations; it is no part
-of an audit, which sweeps the same rows itself and is not to wait for Great Expectations.
+publishes what applying left in the outbox. `contracts` judges the stores' tables by their expectations; it is no
+partition of an audit, which sweeps the same rows itself and is not to wait for Great Expectations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLANNED: Final = dg.AssetSelection.assets("correction_plan")
 audit = dg.define_asset_job(
     "audit",
     selection=AUDITED,
-    description="Read the six stores, compute every account's dunning state, find what disagrees, look again.",
+    description="Read the six stores, compute every account's dunning state, find what disagrees, read again.",
 )
 plan = dg.define_asset_job(
     "plan",

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.lineage import strangers
+from assets.lineage import unknown_columns
 from pipelines.definitions import build_defs
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ def test_nothing_starts_by_itself() -> None:
 
 
 def test_column_lineage_names_only_columns_that_there_are() -> None:
-    assert strangers() == set()
+    assert unknown_columns() == set()
 
 
 def wiring() -> dict[str, Any]:

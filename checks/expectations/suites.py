@@ -71,7 +71,7 @@ class Expected:
 
     @property
     def is_of_absence(self) -> bool:
-        """It forbids nulls; all others look at values only."""
+        """It forbids nulls; all others reading at values only."""
         return self.kind == _NOT_NULL
 
     @property

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.cli.screen import SEVERITY_STYLE, plain_table
-from trueup.audit.explain import Explanation, InvoiceTold
+from trueup.audit.explain import Explanation, InvoiceExplanation
 from trueup.audit.rule_explanations import Rule, short
 
 ROWS_SHOWN: Final = 5
@@ -67,12 +67,12 @@ def _show_answer(out: Console, told: Explanation) -> None:
     out.print(table)
 
 
-def _show_invoice(out: Console, invoice: InvoiceTold) -> None:
+def _show_invoice(out: Console, invoice: InvoiceExplanation) -> None:
     part = "decides" if invoice.is_deciding else "is compared only"
     _show_rules(out, f"Invoice {invoice.invoice_id}, {invoice.view} view, which {part}", invoice.rules)
 
 
-def _show_settled(out: Console, invoices: Sequence[InvoiceTold]) -> None:
+def _show_settled(out: Console, invoices: Sequence[InvoiceExplanation]) -> None:
     """Invoices that are not owed, a line each."""
     if not invoices:
         return

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 import vl_convert
 
-from trueup.audit.charts import pictures_of
+from trueup.audit.charts import charts_of
 from trueup.audit.report import Report
 
 STYLE: Final = """
@@ -33,7 +33,7 @@ def page(report: Report) -> str:
     last = report.runs.row(-1, named=True)
     disagreeing = int(last["accounts_disagreeing"])
     told = f"of {last['accounts']:,} accounts disagree as of {last['as_of']:%Y-%m-%d %H:%M}Z ({escape(report.scope)})"
-    drawn = pictures_of(report)
+    drawn = charts_of(report)
     pictures = "\n".join(
         f'<h2>{escape(picture.title)}</h2>\n<p>{escape(picture.words)}</p>\n<div id="picture{number}"></div>'
         for number, picture in enumerate(drawn)

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn of a report, as Dagster's metadata holds it."""
+"""Charts: what is drawn of a report, as Dagster's metadata holds it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import polars as pl
 import pytest
 
-from trueup.audit.charts import RUNS_IN_COLUMNS, in_markdown, pictures_of
+from trueup.audit.charts import RUNS_IN_COLUMNS, charts_of, in_markdown
 from trueup.audit.report import Report, ages_of, report_of_run
 from trueup.audit.run_folder import Run
 from trueup.contract.schemas import FINDINGS, STORES
@@ -70,15 +70,15 @@ def words_in(image: ET.Element) -> set[str]:
 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_every_picture_is_an_image_inside_the_markdown(runs: int) -> None:
-    drawn = pictures_of(report(runs))
+    drawn = charts_of(report(runs))
     told = in_markdown(drawn)
 
-    assert [picture.title for picture in drawn] == TITLES
+    assert [chart.title for chart in drawn] == TITLES
     assert [float(image.attrib["width"]) > 100 for image in images(told)] == [True] * 5
 
 
 def test_a_long_history_of_every_code_stays_small_and_legible() -> None:
-    by_code = pictures_of(report(100, len(CODES)))[1]
+    by_code = charts_of(report(100, len(CODES)))[1]
     words = words_in(images(by_code.markdown())[0])
 
     assert set(CODES) <= words
@@ -87,9 +87,9 @@ def test_a_long_history_of_every_code_stays_small_and_legible() -> None:
 
 
 def test_a_last_run_without_a_finding_has_a_column_and_nobody_to_mend_it() -> None:
-    drawn = pictures_of(report(2, has_findings_last=False))
+    drawn = charts_of(report(2, has_findings_last=False))
 
-    assert TITLES[2] not in [picture.title for picture in drawn]
+    assert TITLES[2] not in [chart.title for chart in drawn]
     assert {"20 Nov 12:00", "20 Nov 13:00"} <= words_in(images(drawn[1].markdown())[0])
 
 
@@ -97,7 +97,7 @@ def test_runs_within_a_minute_are_told_apart_by_their_seconds() -> None:
     two = report(2)
     instants = pl.Series("as_of", [AS_OF, AS_OF + timedelta(seconds=15)])
     close = replace(two, runs=two.runs.with_columns(instants))
-    over_time, by_code = (words_in(images(picture.markdown())[0]) for picture in pictures_of(close)[:2])
+    over_time, by_code = (words_in(images(chart.markdown())[0]) for chart in charts_of(close)[:2])
 
     assert {"20 Nov 12:00:00", "20 Nov 12:00:15"} <= over_time & by_code
 
@@ -105,7 +105,7 @@ def test_runs_within_a_minute_are_told_apart_by_their_seconds() -> None:
 def test_what_has_been_open_longest_is_told_in_words() -> None:
     spans = {"within a day", "over a day ago", "over a week ago", "over 30 days ago"}
 
-    assert spans <= words_in(images(pictures_of(report(1))[3].markdown())[0])
+    assert spans <= words_in(images(charts_of(report(1))[3].markdown())[0])
 
 
 def test_a_run_that_the_history_does_not_keep_is_drawn_alone(tmp_path: Path) -> None:
@@ -119,4 +119,4 @@ def test_a_run_that_the_history_does_not_keep_is_drawn_alone(tmp_path: Path) -> 
 
     assert told.runs.select("as_of", "accounts", "accounts_disagreeing").rows() == [(AS_OF, 10, 1)]
     assert told.by_code.select("code", "findings").rows() == [("MAP_MISSING", 1)]
-    assert [picture.title for picture in pictures_of(told)] == TITLES[:4]
+    assert [chart.title for chart in charts_of(told)] == TITLES[:4]

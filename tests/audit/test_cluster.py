@@ -1,4 +1,4 @@
-"""A cluster judges the parts of a fleet as one machine does."""
+"""A cluster judges the partitions of a fleet as one machine does."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from tests.audit.test_partitions import AS_OF, look_at
 from trueup.audit.cluster import on_each
-from trueup.audit.gather import Look
-from trueup.audit.judge import Kept
-from trueup.audit.partitions import judge_parts, keep_in_history, parts_of, sweep_parts
+from trueup.audit.gather import ScopeReading
+from trueup.audit.judge import StoredJudgement
+from trueup.audit.partitions import archive_reading, judge_partitions, partitions_of, sweep_partitions
 from trueup.stores.errors import TrueupError
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
@@ -31,20 +31,20 @@ def scheduler() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def judged(look: Look, settings: Settings) -> Kept:
-    parts = parts_of(look, Scope.fleet(), settings, "run")
-    assert len(parts) == settings.bucket_count + 1
-    sweep_parts(parts, settings, AS_OF)
-    return judge_parts(parts, settings, AS_OF)
+def judged(reading: ScopeReading, settings: Settings) -> StoredJudgement:
+    partitions = partitions_of(reading, Scope.fleet(), settings, "run")
+    assert len(partitions) == settings.bucket_count + 1
+    sweep_partitions(partitions, settings, AS_OF)
+    return judge_partitions(partitions, settings, AS_OF)
 
 
 def test_workers_give_the_results_that_one_machine_gives(scheduler: str, tmp_path: Path) -> None:
     here = Settings(home=tmp_path / "home", bucket_count=4, accounts_at_once=1)
-    keep_in_history(look_at(tmp_path / "here", accounts=800), Scope.fleet(), here, "run")
+    archive_reading(look_at(tmp_path / "here", accounts=800), Scope.fleet(), here, "run")
     shutil.copytree(tmp_path / "here", tmp_path / "there")
 
-    alone = judged(Look.at(tmp_path / "here"), here)
-    together = judged(Look.at(tmp_path / "there"), here.model_copy(update={"dask_scheduler": scheduler}))
+    alone = judged(ScopeReading.at(tmp_path / "here"), here)
+    together = judged(ScopeReading.at(tmp_path / "there"), here.model_copy(update={"dask_scheduler": scheduler}))
 
     assert alone.findings.height
     assert_frame_equal(together.findings, alone.findings)
@@ -60,11 +60,11 @@ def test_a_scheduler_that_does_not_answer_is_named_with_the_way_out(tmp_path: Pa
         dask_scheduler="tcp://127.0.0.1:9",
         connect_timeout_seconds=1,
     )
-    look = look_at(tmp_path / "look", accounts=100)
-    keep_in_history(look, Scope.fleet(), nobody, "run")
+    reading = look_at(tmp_path / "look", accounts=100)
+    archive_reading(reading, Scope.fleet(), nobody, "run")
 
     with pytest.raises(TrueupError, match=r"(?s)tcp://127\.0\.0\.1:9 does not answer.*TRUEUP_DASK_SCHEDULER"):
-        judged(look, nobody)
+        judged(reading, nobody)
 
 
 def test_neither_an_address_nor_a_key_is_sent_to_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +76,8 @@ def test_neither_an_address_nor_a_key_is_sent_to_a_worker(tmp_path: Path, monkey
         bucket_count=2,
         accounts_at_once=1,
     )
-    look = look_at(tmp_path / "look", accounts=50)
-    keep_in_history(look, Scope.fleet(), settings, "run")
+    reading = look_at(tmp_path / "look", accounts=50)
+    archive_reading(reading, Scope.fleet(), settings, "run")
     parcels = []
 
     def sent(_what: str, work: Any, pieces: Any, _settings: Settings) -> Iterator[Any]:
@@ -85,7 +85,7 @@ def test_neither_an_address_nor_a_key_is_sent_to_a_worker(tmp_path: Path, monkey
         return map(work, pieces)
 
     monkeypatch.setattr("trueup.audit.partitions.on_each", sent)
-    judged(look, settings)
+    judged(reading, settings)
 
     assert len(parcels) == 2
     assert not any(secret.encode() in parcel for parcel in parcels)

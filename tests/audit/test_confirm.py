@@ -1,4 +1,4 @@
-"""Confirming: what two looks say together."""
+"""Confirming: what two readings say together."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import polars as pl
 import pytest
 
 from trueup.audit.confirm import Confirmed
-from trueup.audit.judge import Kept
+from trueup.audit.judge import StoredJudgement
 from trueup.contract.schemas import DESIRED, FINDINGS
 from trueup.drift.implied import IMPLIED
 
 ALL = pl.lit(True)
 
 
-def judgement(states: dict[str, str], found: list[tuple[str | None, str, str | None]]) -> Kept:
-    """A look at accounts with these states, with these findings (account, code, object)."""
+def judgement(states: dict[str, str], found: list[tuple[str | None, str, str | None]]) -> StoredJudgement:
+    """A reading at accounts with these states, with these findings (account, code, object)."""
     desired = pl.DataFrame({"account_id": list(states), "state": list(states.values())})
     missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in DESIRED.items() if name not in desired.columns]
     rows = [
@@ -26,10 +26,12 @@ def judgement(states: dict[str, str], found: list[tuple[str | None, str, str | N
         pl.lit(None, dtype=dtype).alias(name) for name, dtype in IMPLIED.items() if name != "account_id"
     )
     answers = desired.with_columns(missing).select(list(DESIRED))
-    return Kept(answers.lazy(), implied.lazy(), pl.DataFrame(rows, schema=FINDINGS), facts={})
+    return StoredJudgement(answers.lazy(), implied.lazy(), pl.DataFrame(rows, schema=FINDINGS), facts={})
 
 
-def of(first: Kept, second: Kept | None, accounts: list[str], customers: list[str] | None = None) -> Confirmed:
+def of(
+    first: StoredJudgement, second: StoredJudgement | None, accounts: list[str], customers: list[str] | None = None
+) -> Confirmed:
     read_again = pl.col("account_id").is_in(accounts).fill_null(False) | (
         pl.col("account_id").is_null() & pl.col("object_id").is_in(customers or [])
     ).fill_null(False)

@@ -1,4 +1,4 @@
-"""Looks: what is said of stores that were not read as they should be, and how runs are asked for."""
+"""Readings: what is said of stores that were not read as they should be, and how runs are asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.run import AuditTerms, open_run, parse_instant
-from trueup.audit.gather import Look, StoreRead
+from trueup.audit.gather import ScopeReading, StoreRead
 from trueup.audit.progress import watched_by, working_on
 from trueup.contract.schemas import STORES
 from trueup.stores.errors import SettingsError
@@ -17,12 +17,12 @@ from trueup.stores.settings import Settings
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def look(**other: StoreRead) -> Look:
-    return Look(Path(), {store: other.get(store, StoreRead(store, NOW)) for store in STORES})
+def reading(**other: StoreRead) -> ScopeReading:
+    return ScopeReading(Path(), {store: other.get(store, StoreRead(store, NOW)) for store in STORES})
 
 
 def test_a_store_that_could_not_be_read_is_partial() -> None:
-    partial = look(stripe=StoreRead("stripe", NOW, fault="the connection was lost"))
+    partial = reading(stripe=StoreRead("stripe", NOW, fault="the connection was lost"))
 
     assert partial.broken(24) == {"stripe": "SRC_PARTIAL"}
     assert partial.faults() == ["the connection was lost"]
@@ -31,12 +31,12 @@ def test_a_store_that_could_not_be_read_is_partial() -> None:
 def test_a_store_that_was_read_a_day_before_the_others_is_stale() -> None:
     old = StoreRead("cf_prod", NOW - timedelta(hours=25))
 
-    assert look(cf_prod=old).broken(24) == {"cf_prod": "SRC_STALE"}
-    assert look(cf_prod=old).broken(26) == {}
+    assert reading(cf_prod=old).broken(24) == {"cf_prod": "SRC_STALE"}
+    assert reading(cf_prod=old).broken(26) == {}
 
 
 def test_every_store_gets_a_verdict_for_the_gate() -> None:
-    verdicts = look(stripe=StoreRead("stripe", NOW, fault="down")).whole_checks(24)
+    verdicts = reading(stripe=StoreRead("stripe", NOW, fault="down")).whole_checks(24)
 
     assert dict(verdicts.select("store", "has_passed").iter_rows()) == {store: store != "stripe" for store in STORES}
 

@@ -49,8 +49,8 @@ def test_the_order_of_rows_and_their_chunks_change_nothing(world: World, seed: i
 @given(world=worlds(accounts=40), seed=st.integers(0, 2**32 - 1))
 def test_an_account_never_affects_an_unrelated_one(world: World, seed: int) -> None:
     other = seed + 1 if (seed - world.seed) % 997 == 0 else seed  # worlds of one tag would share ids
-    strangers = random_world(other, 40, world.policy, world.as_of)
-    together = {name: pl.concat([frame, strangers[name]]) for name, frame in world.snapshot.items()}
+    unknown_columns = random_world(other, 40, world.policy, world.as_of)
+    together = {name: pl.concat([frame, unknown_columns[name]]) for name, frame in world.snapshot.items()}
 
     among_strangers = desired(replace(world, snapshot=together))
 

@@ -1,4 +1,4 @@
-"""Explain: the account's answer, every rule in order, and what is remembered of it; now and as of a past day."""
+"""Explain: the account's answer, every rule in order, and what is account_history of it; now and as of a past day."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from trueup.stores.settings import load_settings
 
 START_SECONDS = 120
 IMAGES = "img[src^=data]"
-PICTURES = {"disagreements": 4, "implied_states": 1}
+CHARTS = {"disagreements": 4, "implied_states": 1}
 QUERY = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } assetNodes { id } }"
 
 
@@ -49,9 +49,9 @@ def test_the_report_draws_every_picture_and_loads_nothing(lab: Lab, tmp_path: Pa
 
 def test_an_audit_leaves_its_pictures_in_the_metadata(lab: Lab) -> None:
     lab.trueup("audit")
-    pictures = {asset: pictures_in(str(metadata_of(asset)["pictures"].value)) for asset in PICTURES}
+    pictures = {asset: charts_in(str(metadata_of(asset)["charts"].value)) for asset in CHARTS}
 
-    assert {asset: len(svgs) for asset, svgs in pictures.items()} == PICTURES
+    assert {asset: len(svgs) for asset, svgs in pictures.items()} == CHARTS
     assert {svg[:4] for svgs in pictures.values() for svg in svgs} == {b"<svg"}
     assert not [svg for svgs in pictures.values() for svg in svgs if len(svg) > 100_000]
 
@@ -62,13 +62,13 @@ def test_dagsters_pages_show_the_pictures(lab: Lab) -> None:
     with serving(lab.home) as (port, _, _), browser_page() as (page, _):
         page.set_default_timeout(60_000)
         drawn = {}
-        for asset, pictures in PICTURES.items():
+        for asset, pictures in CHARTS.items():
             page.goto(f"http://127.0.0.1:{port}/assets/{asset}?view=overview")
-            page.locator("tr", has_text="pictures").get_by_text("[Show Markdown]").click()
+            page.locator("tr", has_text="charts").get_by_text("[Show Markdown]").click()
             page.wait_for_function(f"document.querySelectorAll('{IMAGES}').length == {pictures}")
             drawn[asset] = page.eval_on_selector_all(IMAGES, "all => all.map(one => one.naturalWidth)")
 
-    assert {asset: len(widths) for asset, widths in drawn.items()} == PICTURES
+    assert {asset: len(widths) for asset, widths in drawn.items()} == CHARTS
     assert min(width for widths in drawn.values() for width in widths) > 200
 
 
@@ -108,7 +108,7 @@ def metadata_of(asset: str) -> Mapping[str, dg.MetadataValue]:
     return event.asset_materialization.metadata
 
 
-def pictures_in(markdown: str) -> list[bytes]:
+def charts_in(markdown: str) -> list[bytes]:
     """The SVGs inside Markdown."""
     lines = [line for line in markdown.splitlines() if line.startswith("![")]
     return [b64decode(line.partition("(data:image/svg+xml;base64,")[2].rstrip(")")) for line in lines]

@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import SecretStr
 
-from trueup.audit.gather import gather_look
+from trueup.audit.gather import gather_scope
 from trueup.contract import sweep
 from trueup.contract.schemas import STORES, Snapshot
 from trueup.drift import find
@@ -102,7 +102,7 @@ def test_a_list_of_accounts_gathered_by_itself_is_the_same_as_in_the_whole_fleet
     planted = sorted(fleet.planted["account_id"].drop_nulls().unique())
     others = sorted(set(fleet.known["account_id"]) - set(planted))
     scope = Scope.of_accounts([*planted[::2], *others[::10]])
-    look = gather_look(settings, scope, tmp_path / "look")
+    look = gather_scope(settings, scope, tmp_path / "look")
 
     assert look.faults() == []
     assert_same(without_events(reported(whole, scope)), without_events(reported(judge(look.snapshot()), scope)))

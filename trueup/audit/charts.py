@@ -1,7 +1,7 @@
-"""Pictures: disagreements to look at, drawn with Altair for the report's page and for Dagster's pages alike.
+"""Charts: disagreements to look at, drawn with Altair for the report's page and for Dagster's pages alike.
 
-Every picture is drawn from counts by run, code, owner, age or pair of stores; no account is in any of them. In a page
-of ours the browser draws. Dagster shows Markdown only, so there a picture is an SVG inside its own address, drawn by
+Every chart is drawn from counts by run, code, owner, age or pair of stores; no account is in any of them. In a page
+of ours the browser draws. Dagster shows Markdown only, so there a chart is an SVG inside its own address, drawn by
 vl-convert in this process, which asks nothing of any network. Pixels would be ten times as many bytes in Dagster's log.
 """
 
@@ -32,7 +32,7 @@ FONT: Final = "Arial, sans-serif"  # of one width nearly everywhere, so that no 
 
 
 @dataclass(frozen=True)
-class Picture:
+class Chart:
     """A chart with its title, and words on how to read it."""
 
     title: str
@@ -40,55 +40,55 @@ class Picture:
     chart: Any  # Altair has no types
 
     def spec(self) -> dict[str, Any]:
-        """The picture in Vega-Lite, its data inside."""
+        """The chart in Vega-Lite, its data inside."""
         drawn: dict[str, Any] = self.chart.configure(font=FONT, aria=False, padding=12).to_dict()
         return drawn
 
     def svg(self) -> str:
-        """The picture as SVG."""
+        """The chart as SVG."""
         drawn: str = vl_convert.vegalite_to_svg(self.spec(), allowed_base_urls=[])
         font = f' font-family="{FONT}"'
         return drawn.replace(font, "").replace("<svg", f"<svg{font}", 1)  # said once, and not at every word
 
     def markdown(self) -> str:
-        """Title, words and picture in Markdown that refers to nothing outside itself."""
+        """Title, words and chart in Markdown that refers to nothing outside itself."""
         address = "data:image/svg+xml;base64," + b64encode(self.svg().encode()).decode()
         return f"#### {self.title}\n\n{self.words}\n\n![{self.title}]({address})"
 
 
-def in_markdown(pictures: Sequence[Picture]) -> str:
-    """The pictures one below the other."""
-    return "\n\n".join(picture.markdown() for picture in pictures)
+def in_markdown(charts: Sequence[Chart]) -> str:
+    """The charts one below the other."""
+    return "\n\n".join(chart.markdown() for chart in charts)
 
 
-def pictures_of(report: Report) -> list[Picture]:
+def charts_of(report: Report) -> list[Chart]:
     """Everything that the report has to show; what has nothing to show is left out."""
-    return [*pictures_of_findings(report), *pictures_of_stores(report.matrix)]
+    return [*charts_of_findings(report), *charts_of_stores(report.matrix)]
 
 
-def pictures_of_findings(report: Report) -> list[Picture]:
+def charts_of_findings(report: Report) -> list[Chart]:
     """Disagreements over time, by code, by owner and by age."""
-    drawn = [Picture("Accounts that disagree, run by run", "The number that should fall.", _over_time(report.runs))]
+    drawn = [Chart("Accounts that disagree, run by run", "The number that should fall.", _over_time(report.runs))]
     if report.by_code.height:
         words = (
             "Findings by code in the last runs, named by their instant in UTC; one stale event can be behind several."
         )
-        drawn.append(Picture("By code, run by run", words, _codes_over_time(report.runs, report.by_code)))
+        drawn.append(Chart("By code, run by run", words, _codes_over_time(report.runs, report.by_code)))
     if report.latest.height:
         words = "Who has to mend what. S1 is wrong now, S2 at the next cycle, S3 without effect yet, S4 is hygiene."
-        drawn.append(Picture("The latest run, by owner and code", words, _by_owner(report.latest)))
+        drawn.append(Chart("The latest run, by owner and code", words, _by_owner(report.latest)))
     if report.ages.height:
         words = "Since the first audit that saw them; what has been open longest is on top."
-        drawn.append(Picture("How long open findings have been seen", words, _ages(report.ages)))
+        drawn.append(Chart("How long open findings have been seen", words, _ages(report.ages)))
     return drawn
 
 
-def pictures_of_stores(matrix: pl.DataFrame) -> list[Picture]:
+def charts_of_stores(matrix: pl.DataFrame) -> list[Chart]:
     """The store x store matrix."""
     if matrix.is_empty():
         return []
     words = "Accounts of which two stores imply different things; on the diagonal, a store and its own copy."
-    return [Picture("Store by store", words, _matrix(matrix))]
+    return [Chart("Store by store", words, _matrix(matrix))]
 
 
 def _over_time(runs: pl.DataFrame) -> Any:  # noqa: ANN401 -- Altair has no types
@@ -110,7 +110,7 @@ def _over_time(runs: pl.DataFrame) -> Any:  # noqa: ANN401 -- Altair has no type
 
 
 def _codes_over_time(runs: pl.DataFrame, by_code: pl.DataFrame) -> Any:  # noqa: ANN401
-    """A row per code and a column per run: thirty lines in one picture would be none."""
+    """A row per code and a column per run: thirty lines in one chart would be none."""
     last = runs.tail(RUNS_IN_COLUMNS)
     shown = last.select("number", run=pl.col("as_of").dt.strftime(_words_for(last["as_of"])))
     summed = by_code.group_by("number", "as_of", "code", "category").agg(pl.col("accounts", "findings").sum())

@@ -1,9 +1,10 @@
-"""Cluster: the parts of a large look worked on by other machines, where a Dask scheduler is set.
+"""Cluster: the partitions of a large reading worked on by other machines, where a Dask scheduler is set.
 
-A part needs nothing but the lake, the look's folder and what it is judged by, so the function that works on one is sent
-as it is; what it makes, it leaves in files. So every worker must see TRUEUP_HOME and the lake at the same address, and
-have this project installed. Nothing that is sent holds the address of a store or a key. Without a scheduler the parts
-are worked on here, one after the other. What a part is, and what is done to it, is decided in `parts.py`.
+A partition needs nothing but the lake, the reading's folder and what it is judged by, so the function that works on one
+is sent as it is; what it makes, it leaves in files. So every worker must see TRUEUP_HOME and the lake at the same
+address, and have this project installed. Nothing that is sent holds the address of a store or a key. Without a
+scheduler the partitions are worked on here, one after the other. What a partition is, and what is done to it, is
+decided in `partitions.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _on_workers(work: Callable[[Piece], Result], pieces: Sequence[Piece], settin
             for future in futures:
                 yield future.result()
         except KilledWorker as lost:
-            message = f"Dask lost {lost.allowed_failures + 1} workers over one part of the fleet and gave up."
+            message = f"Dask lost {lost.allowed_failures + 1} workers over one partition of the fleet and gave up."
             raise TrueupError(message, "Give the workers more memory, or the lake more buckets.") from lost
 
 

@@ -1,8 +1,8 @@
 """Explain: why one account is in the state it should be in.
 
 The account is read anew, or taken from the lake as it was by a past instant; judged by the very code that audits use;
-and told from the engine's own frames. The words of the rules are in `rules_told.py`, how they look on a screen in
-`explain_screen.py`.
+and described from the engine's own frames. The words of the rules are in `trueup/audit/rule_explanations.py`, how they
+are shown in `explain_screen.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from trueup.audit.gather import gather_look
-from trueup.audit.judge import Basis, Judgement, Seen, judge, sweep_snapshot
+from trueup.audit.gather import gather_scope
+from trueup.audit.judge import Basis, Judgement, ReadingStatus, judge, sweep_snapshot
 from trueup.audit.rule_explanations import Rule, rules_of_account, rules_of_invoice
 from trueup.audit.terms import parse_instant
 from trueup.contract.schemas import TABLES, Snapshot
@@ -28,7 +28,7 @@ from trueup.stores.auditor.history import history_of
 from trueup.stores.errors import AccountUnknown, TrueupError
 from trueup.stores.lake.tables import Lake, LakeRun
 from trueup.stores.scope import Scope, bucket_of
-from trueup.stores.settings import Settings, load_settings
+from trueup.stores.settings import Settings
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -38,7 +38,7 @@ PLUMBING: Final = ("updated_at", "version", "unreadable", "account_id")
 
 
 @dataclass(frozen=True)
-class InvoiceTold:
+class InvoiceExplanation:
     """One invoice in one view of the money, rule by rule."""
 
     invoice_id: str
@@ -59,7 +59,7 @@ class Explanation:
     observed_at: Mapping[str, datetime]
     answer: Mapping[str, Any]
     stores: Mapping[str, Mapping[str, Rows]]
-    invoices: Sequence[InvoiceTold]
+    invoices: Sequence[InvoiceExplanation]
     account_rules: Sequence[Rule]
     findings: Rows
     changes: Rows
@@ -71,8 +71,8 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class PastLook:
-    """What the lake keeps of one run: all stores were whole, or it would not be there."""
+class ArchivedReading:
+    """What the lake archives of one run: all stores were whole, or it would not be there."""
 
     run: LakeRun
 
@@ -99,40 +99,38 @@ def explain_account(settings: Settings, account_id: str, as_of: str = "") -> Exp
     if run is not None:
         snapshot = lake.open(run.run_id, [bucket_of(account_id, run.bucket_count)])
         source = f"from the lake: run {run.run_id}, read {min(run.observed_at.values()):%Y-%m-%d %H:%M}Z"
-        return told(settings, account_id, instant, snapshot, PastLook(run), source)
-    if as_of:
-        settings = load_settings()
+        return explain_snapshot(settings, account_id, instant, snapshot, ArchivedReading(run), source)
     with tempfile.TemporaryDirectory(prefix="trueup-") as folder:
-        look = gather_look(settings, Scope.of_accounts([account_id]), Path(folder))
-        if look.faults():
-            raise TrueupError("\n".join(look.faults()), "`trueup doctor` checks every store.")
-        return told(settings, account_id, instant, look.snapshot(), look, "read now")
+        reading = gather_scope(settings, Scope.of_accounts([account_id]), Path(folder))
+        if reading.faults():
+            raise TrueupError("\n".join(reading.faults()), "`trueup doctor` checks every store.")
+        return explain_snapshot(settings, account_id, instant, reading.snapshot(), reading, "read now")
 
 
-def told(
-    settings: Settings, account_id: str, as_of: datetime, snapshot: Snapshot, seen: Seen, source: str
+def explain_snapshot(
+    settings: Settings, account_id: str, as_of: datetime, snapshot: Snapshot, status: ReadingStatus, source: str
 ) -> Explanation:
-    """Judge a snapshot that holds the account, and tell what came of it."""
+    """Judge a snapshot that holds the account, and explain what came of it."""
     basis = Basis.of(settings, as_of)
     policy = basis.policy
-    judgement = judge(sweep_snapshot(snapshot, basis), seen, basis)
+    judgement = judge(sweep_snapshot(snapshot, basis), status, basis)
     judged = judgement.judged
     mine = pl.col("account_id") == account_id
     answers = judged.desired.filter(mine).to_dicts()
     findings = judgement.findings.filter(mine)
     if not answers and findings.is_empty():
         raise AccountUnknown([account_id])
-    history, notes = remembered(settings, account_id)
+    history, notes = account_history(settings, account_id)
     return Explanation(
         account_id=account_id,
         as_of=as_of,
         source=source,
         policy_version=policy.version,
-        observed_at=dict(seen.observed_at()),
+        observed_at=dict(status.observed_at()),
         answer=answers[0] if answers else {},
-        stores=what_stores_say(judgement, account_id),
-        invoices=invoices_told(judgement, payer_of(judgement, account_id), policy),
-        account_rules=_account_told(judgement, account_id, policy),
+        stores=rows_by_store(judgement, account_id),
+        invoices=invoice_explanations(judgement, payer_of(judgement, account_id), policy),
+        account_rules=_account_rules(judgement, account_id, policy),
         findings=findings.to_dicts(),
         changes=changes(findings, judged.desired.lazy(), judged.facts, policy, as_of).to_dicts(),
         history=history,
@@ -146,13 +144,13 @@ def payer_of(judgement: Judgement, account_id: str) -> str:
     return str(parents[0]) if len(parents) else account_id
 
 
-def invoices_told(judgement: Judgement, account_id: str, policy: Policy) -> list[InvoiceTold]:
+def invoice_explanations(judgement: Judgement, account_id: str, policy: Policy) -> list[InvoiceExplanation]:
     """The account's invoices in both views, those that decide first."""
     judged = judgement.judged
     mine = judged.invoices.filter(account_id=account_id).sort("is_deciding", "rung", "finalized_at", descending=True)
     attempts = judged.attempts.filter(account_id=account_id)
     return [
-        InvoiceTold(
+        InvoiceExplanation(
             invoice["object_id"],
             invoice["view"],
             invoice["is_deciding"],
@@ -168,7 +166,7 @@ def invoices_told(judgement: Judgement, account_id: str, policy: Policy) -> list
     ]
 
 
-def _account_told(judgement: Judgement, account_id: str, policy: Policy) -> list[Rule]:
+def _account_rules(judgement: Judgement, account_id: str, policy: Policy) -> list[Rule]:
     judged = judgement.judged
     accounts = judged.accounts.filter(account_id=account_id).to_dicts()
     answers = judged.desired.filter(account_id=account_id).to_dicts()
@@ -179,7 +177,7 @@ def _account_told(judgement: Judgement, account_id: str, policy: Policy) -> list
     return rules_of_account(answers[0], accounts[0], late.to_dicts(), policy)
 
 
-def what_stores_say(judgement: Judgement, account_id: str) -> dict[str, dict[str, Rows]]:
+def rows_by_store(judgement: Judgement, account_id: str) -> dict[str, dict[str, Rows]]:
     """The account's rows in every store: store → table → rows, empty tables left out."""
     facts = judgement.judged.facts
     ids = {
@@ -187,12 +185,12 @@ def what_stores_say(judgement: Judgement, account_id: str) -> dict[str, dict[str
         "invoice_id": judgement.judged.invoices.filter(account_id=account_id)["invoice_id"].to_list(),
         "charge_id": judgement.judged.attempts.filter(account_id=account_id)["charge_id"].drop_nulls().to_list(),
     }
-    said: dict[str, dict[str, Rows]] = {}
+    rows_of: dict[str, dict[str, Rows]] = {}
     for name, table in TABLES.items():
         rows = _rows_of(facts[name], name, account_id, ids)
         if rows:
-            said.setdefault(table.store, {})[name] = rows
-    return said
+            rows_of.setdefault(table.store, {})[name] = rows
+    return rows_of
 
 
 def _rows_of(frame: pl.LazyFrame, name: str, account_id: str, ids: Mapping[str, list[str]]) -> Rows:
@@ -208,7 +206,7 @@ def _rows_of(frame: pl.LazyFrame, name: str, account_id: str, ids: Mapping[str, 
     return frame.filter(mine).select(shown).collect().to_dicts()
 
 
-def remembered(settings: Settings, account_id: str) -> tuple[dict[str, Rows], list[str]]:
+def account_history(settings: Settings, account_id: str) -> tuple[dict[str, Rows], list[str]]:
     """What the auditor has seen and done about the account before, where its schema can be read."""
     if not settings.subs_api_url:
         return {}, ["History is not shown: TRUEUP_SUBS_API_URL is not set."]

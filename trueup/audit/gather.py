@@ -1,8 +1,9 @@
-"""Gathering: read stores into the folder of one look, and say of each whether it was read whole.
+"""Gathering: read stores into the folder of one reading, and say of each whether it was read whole.
 
-A look is a folder with one Parquet file per table and one JSON file per store. A store that could not be read whole
-leaves empty tables and the reason; it is never taken for a whole, and `Look.broken` says so to everything that follows.
-How a store is read belongs to `stores/`; what follows from a broken one, to `dunning/`.
+A reading is a folder with one Parquet file per table and one JSON file per store. A store that could not be read whole
+leaves empty tables and the reason; it is never taken for a whole, and `ScopeReading.broken` says so to everything that
+follows. How a store is read belongs to `stores/`; what follows from a broken one, to `trueup/engine` and
+`trueup/drift`.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class StoreRead:
     observed_at: datetime  # the instant that its tables show; where nothing could be read, when that was found out
     fault: str = ""  # why it is not whole
     rows: Mapping[str, int] = field(default_factory=dict)  # table → rows
-    bytes: Mapping[str, int] = field(default_factory=dict)  # table → bytes, as kept
+    bytes: Mapping[str, int] = field(default_factory=dict)  # table → bytes, as stored
     fleet_accounts: int | None = None  # of cf_prod: its accounts, whatever the scope
 
     @property
@@ -74,7 +75,7 @@ class StoreRead:
 
 
 @dataclass(frozen=True)
-class Look:
+class ScopeReading:
     """All stores as one pass over them saw them."""
 
     folder: Path
@@ -82,8 +83,8 @@ class Look:
 
     @classmethod
     def at(cls, folder: Path) -> Self:
-        """The look that was kept in this folder."""
-        return cls(folder, {store: _read_kept(folder, store) for store in STORES})
+        """The reading that this folder stores."""
+        return cls(folder, {store: _read_stored(folder, store) for store in STORES})
 
     def snapshot(self) -> Snapshot:
         return with_unreadable({name: pl.scan_parquet(self.folder / f"{name}.parquet") for name in TABLES}, self.folder)
@@ -111,7 +112,7 @@ class Look:
         return pl.DataFrame(rows, schema=ROW_COUNTS, orient="row")
 
     def whole_checks(self, age_hours_max: float) -> pl.DataFrame:
-        """check, store, is_blocking, has_passed, detail: one verdict per store, without which the gate stays closed."""
+        """check, store, is_blocking, has_passed, detail: one result per store, without which the gate stays closed."""
         broken = self.broken(age_hours_max)
         rows = [("was_read_whole", store, True, store not in broken, broken.get(store, "")) for store in self.reads]
         return pl.DataFrame(rows, schema=WHOLE_CHECKS, orient="row")
@@ -154,7 +155,9 @@ def reading(settings: Settings) -> Iterator[Readings]:
         yield Readings(settings, reading_of)
 
 
-def gather_look(settings: Settings, scope: Scope, folder: Path, known_rows: Mapping[str, int] | None = None) -> Look:
+def gather_scope(
+    settings: Settings, scope: Scope, folder: Path, known_rows: Mapping[str, int] | None = None
+) -> ScopeReading:
     """Read the scope in all six stores, one after the other.
 
     `known_rows` says how long Stripe's lists were when they were last read whole, if the caller just did; with it, a
@@ -164,17 +167,17 @@ def gather_look(settings: Settings, scope: Scope, folder: Path, known_rows: Mapp
         source.known_rows = known_rows
         for store in STORES:
             gather_store(source, store, scope, folder)
-    return Look.at(folder)
+    return ScopeReading.at(folder)
 
 
 def gather_store(source: Readings, store: str, scope: Scope, folder: Path) -> StoreRead:
-    """Read one store of the scope; trouble with a store is told in what is returned, and kept.
+    """Read one store of the scope; trouble with a store is described in what is returned, and stored.
 
     Raises:
         AccountUnknown: an account that the scope names is in no store.
     """
     if (folder / f"{store}.json").exists():  # of a subset, Stripe is read as soon as another store hangs on it
-        return _read_kept(folder, store)
+        return _read_stored(folder, store)
     closed = source.closed(scope)
     try:
         read = (
@@ -255,6 +258,6 @@ def _nothing_of(store: str, fault: StoreError, folder: Path) -> StoreRead:
     return StoreRead(store, datetime.now(UTC), fault=str(fault))
 
 
-def _read_kept(folder: Path, store: str) -> StoreRead:
+def _read_stored(folder: Path, store: str) -> StoreRead:
     told = read_json(folder / f"{store}.json")
     return StoreRead(**{**told, "observed_at": datetime.fromisoformat(told["observed_at"])})

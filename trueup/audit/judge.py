@@ -1,9 +1,10 @@
 """Judging: from what the stores said to what should be, and to what disagrees.
 
-Here the frames of one look are swept, handed to the engine, and searched for disagreements. Everything is decided in
-`dunning/`; this file carries the frames there and back. It is the one way to do so: for the Dagster assets, for
-`trueup explain`, and for the look that an apply takes before it writes. What the assets hand on of a judgement is
-written and scanned here too (`keep`, `Kept`); which accounts are judged together is the business of `parts.py`.
+Here the frames of one reading are swept, handed to the engine, and searched for disagreements. Everything is decided in
+`trueup/engine` and `trueup/drift`; this file carries the frames there and back. It is the one way to do so: for the
+Dagster assets, for `trueup explain`, and for the reading that an apply takes before it writes. What the assets hand on
+of a judgement is written and scanned here too (`store_judgement`, `StoredJudgement`); which accounts are judged
+together is the business of `partitions.py`.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from trueup.stores.settings import Settings
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the engine made of one look: its answer, what disagrees with it, and what each store implies."""
+    """What the engine made of one reading: its answer, what disagrees with it, and what each store implies."""
 
     judged: Judged
     findings: pl.DataFrame
     implied: pl.DataFrame
 
 
-class Seen(Protocol):
+class ReadingStatus(Protocol):
     """When each store was read, and which of them cannot be relied on."""
 
     def observed_at(self) -> Mapping[str, datetime]: ...
@@ -45,7 +46,7 @@ class Seen(Protocol):
 
 @dataclass(frozen=True)
 class Basis:
-    """What a look is judged by: the policy, the instant, and how fresh rows have to be. It may leave this machine."""
+    """What a reading is judged by: policy, instant, and how fresh rows have to be. It may leave this machine."""
 
     policy: Policy
     as_of: datetime
@@ -62,16 +63,16 @@ def sweep_snapshot(snapshot: Snapshot, basis: Basis) -> SweepResult:
     return sweep(snapshot, as_of=basis.as_of, livemode=basis.policy.livemode)
 
 
-def judge(swept: SweepResult, seen: Seen, basis: Basis) -> Judgement:
-    """Compute and compare the swept facts of a look."""
-    broken = seen.broken(basis.max_age_hours)
+def judge(swept: SweepResult, status: ReadingStatus, basis: Basis) -> Judgement:
+    """Compute and compare the swept facts of a reading."""
+    broken = status.broken(basis.max_age_hours)
     judged = compute(swept.frames, basis.policy, basis.as_of, violations=swept.violations, broken_stores=broken)
     findings = find(
         judged,
         basis.policy,
         basis.as_of,
         violations=swept.violations,
-        observed_at=seen.observed_at(),
+        observed_at=status.observed_at(),
         broken=broken,
         settle_minutes=basis.settle_minutes,
     )
@@ -79,19 +80,19 @@ def judge(swept: SweepResult, seen: Seen, basis: Basis) -> Judgement:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A judgement as it was left in a folder, part by part: what has a row for every account is only scanned."""
+class StoredJudgement:
+    """A judgement as stored in a folder by partition: what has a row for every account is only scanned."""
 
     desired: pl.LazyFrame
     implied: pl.LazyFrame
     findings: pl.DataFrame
     facts: Snapshot  # the stores' rows behind the findings that are ours to correct
-    parts: int = 1
+    partitions: int = 1
 
     @classmethod
     def at(cls, folder: Path) -> Self:
         return cls(
-            parts=len(_files(folder, "desired")),
+            partitions=len(_files(folder, "desired")),
             desired=_scan(folder, "desired"),
             implied=_scan(folder, "implied"),
             findings=_scan(folder, "findings").collect(),
@@ -99,8 +100,8 @@ class Kept:
         )
 
 
-def keep(folder: Path, part: str, judgement: Judgement, is_home: pl.Expr) -> None:
-    """Keep of a part's judgement what is said of its own accounts: a folder per frame, a Parquet file per part."""
+def store_judgement(folder: Path, partition: str, judgement: Judgement, is_home: pl.Expr) -> None:
+    """Store what a partition's judgement says of its own accounts: a folder per frame, a Parquet file per partition."""
     findings = judgement.findings.filter(is_home)
     frames = {
         "desired": judgement.judged.desired.filter(is_home),
@@ -109,7 +110,7 @@ def keep(folder: Path, part: str, judgement: Judgement, is_home: pl.Expr) -> Non
         **rows_behind(findings, judgement.judged.facts),
     }
     for name, frame in frames.items():
-        write_frame(folder / name / f"{part}.parquet", frame)
+        write_frame(folder / name / f"{partition}.parquet", frame)
 
 
 def _scan(folder: Path, name: str) -> pl.LazyFrame:
@@ -121,14 +122,14 @@ def _files(folder: Path, name: str) -> list[Path]:
 
 
 def write_snapshot(folder: Path, snapshot: Mapping[str, pl.LazyFrame]) -> None:
-    """Keep frames of the stores: one Parquet file per table."""
+    """Store frames of the stores: one Parquet file per table."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in snapshot.items():
         frame.sink_parquet(folder / f"{name}.parquet")
 
 
 def read_snapshot(folder: Path) -> dict[str, pl.LazyFrame]:
-    """Frames of the stores as they were kept."""
+    """Frames of the stores as they were stored."""
     return {name: pl.scan_parquet(folder / f"{name}.parquet") for name in TABLES}
 
 

@@ -1,4 +1,4 @@
-"""The report: the frames behind the pictures of disagreements over time.
+"""The report: the frames behind the charts of disagreements over time.
 
 One shape, whether the report is about what the history keeps (`trueup report`) or about the run that is being made
 (Dagster's metadata). Runs over different accounts are never put on one line. Drawing is the business of
@@ -28,7 +28,7 @@ SPANS: Final = ("within a day", "over a day ago", "over a week ago", "over 30 da
 
 @dataclass(frozen=True)
 class Report:
-    """The frames behind the pictures.
+    """The frames behind the charts.
 
     runs: number, as_of, accounts, accounts_disagreeing. by_code: number, as_of, code, category, severity, owner,
     accounts, findings. ages: code, severity, owner, age_days, findings. matrix: store_a, store_b, accounts.
@@ -121,11 +121,11 @@ def codes_over_time(settings: Settings, runs: pl.DataFrame) -> pl.DataFrame:
 
 def ages_of(findings: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Findings by code and how long ago an audit first saw them; those that are no disagreement yet are left out."""
-    seen = findings.filter(pl.col("first_seen_at").is_not_null()) if findings.height else findings
-    if seen.is_empty():
+    tracked = findings.filter(pl.col("first_seen_at").is_not_null()) if findings.height else findings
+    if tracked.is_empty():
         return pl.DataFrame(schema=_AGES)
     return (
-        seen.with_columns(age_days=(pl.lit(now, INSTANT) - pl.col("first_seen_at")).dt.total_days())
+        tracked.with_columns(age_days=(pl.lit(now, INSTANT) - pl.col("first_seen_at")).dt.total_days())
         .group_by("code", "severity", "owner", "age_days")
         .agg(findings=pl.len())
         .select(pl.col(name).cast(dtype) for name, dtype in _AGES.items())
@@ -155,8 +155,8 @@ def _alone(run: Run, accounts: int, findings: pl.DataFrame) -> pl.DataFrame:
 
 
 def _codes_alone(run: Run, findings: pl.DataFrame) -> pl.DataFrame:
-    told = by_code(findings).with_columns(number=pl.lit(0), as_of=pl.lit(run.as_of, INSTANT))
-    return told.select(pl.col(name).cast(dtype) for name, dtype in _BY_CODE.items())
+    counted = by_code(findings).with_columns(number=pl.lit(0), as_of=pl.lit(run.as_of, INSTANT))
+    return counted.select(pl.col(name).cast(dtype) for name, dtype in _BY_CODE.items())
 
 
 _RUNS: Final[Mapping[str, pl.DataType]] = {

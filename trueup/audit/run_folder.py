@@ -30,14 +30,14 @@ class Run:
     scope: Scope
 
     @property
-    def first(self) -> Path:
+    def initial(self) -> Path:
         """What the stores said when all of the scope was read."""
-        return self.folder / "first"
+        return self.folder / "initial"
 
     @property
-    def second(self) -> Path:
+    def recheck(self) -> Path:
         """What they said when the disagreeing accounts were read again."""
-        return self.folder / "second"
+        return self.folder / "recheck"
 
     def write(self, name: str, frame: pl.DataFrame) -> Path:
         return write_frame(self.folder / f"{name}.parquet", frame)
