@@ -44,8 +44,8 @@ def recheck(
 
 def read_again_and_judge(settings: Settings, run: Run, scope: Scope) -> StoredJudgement:
     """Gather the scope once more, and keep its facts and their judgement beside the first."""
-    known_rows = ScopeReading.at(run.initial).reads["stripe"].rows if run.scope.is_fleet else None
-    reading = gather_scope(settings, scope, run.recheck, known_rows)
+    rows_last_read = ScopeReading.at(run.initial).reads["stripe"].rows if run.scope.is_fleet else None
+    reading = gather_scope(settings, scope, run.recheck, rows_last_read)
     partitions = partitions_of(reading, scope, settings, lake_run=None)
     sweep_partitions(partitions, settings, run.as_of)
     return judge_partitions(partitions, settings, run.as_of)

@@ -23,7 +23,7 @@ from trueup.contract.schemas import INSTANT, STORES, TABLES, Snapshot, empty
 from trueup.stores.auditor.history import last_row_counts
 from trueup.stores.errors import StoreError
 from trueup.stores.parquet_writer import TableRead
-from trueup.stores.postgres.dependencies import ReadingOf, close_scope, widen
+from trueup.stores.postgres.dependencies import ReadingOf, expand_by_stripe, expand_scope
 from trueup.stores.postgres.gather import gather_database, readings
 from trueup.stores.postgres.reading import DatabaseReading, count_rows, read_frame
 from trueup.stores.scope import Scope
@@ -126,9 +126,9 @@ class Readings:
 
     def __init__(self, settings: Settings, reading_of: ReadingOf) -> None:
         self.settings = settings
-        self.known_rows: Mapping[str, int] | None = None
+        self.rows_last_read: Mapping[str, int] | None = None
         self._reading_of = reading_of
-        self._closed: dict[Scope, Scope] = {}
+        self._expanded: dict[Scope, Scope] = {}
         self._out_of_reach: dict[Database, StoreError] = {}
 
     def of(self, database: Database) -> DatabaseReading:
@@ -141,11 +141,11 @@ class Readings:
             self._out_of_reach[database] = fault
             raise
 
-    def closed(self, scope: Scope) -> Scope:
+    def expanded(self, scope: Scope) -> Scope:
         """The scope with all that its accounts depend on in the databases, worked out once per pass."""
-        if scope not in self._closed:
-            self._closed[scope] = close_scope(scope, self.of)
-        return self._closed[scope]
+        if scope not in self._expanded:
+            self._expanded[scope] = expand_scope(scope, self.of)
+        return self._expanded[scope]
 
 
 @contextmanager
@@ -156,15 +156,15 @@ def reading(settings: Settings) -> Iterator[Readings]:
 
 
 def gather_scope(
-    settings: Settings, scope: Scope, folder: Path, known_rows: Mapping[str, int] | None = None
+    settings: Settings, scope: Scope, folder: Path, rows_last_read: Mapping[str, int] | None = None
 ) -> ScopeReading:
     """Read the scope in all six stores, one after the other.
 
-    `known_rows` says how long Stripe's lists were when they were last read whole, if the caller just did; with it, a
-    subset is read the cheaper way at once. The history knows it else.
+    `rows_last_read` is the length of each of Stripe's lists when it was last read whole, if the caller just did that;
+    with it, a subset is read the cheaper way at once. Without it, the history is asked.
     """
     with reading(settings) as source:
-        source.known_rows = known_rows
+        source.rows_last_read = rows_last_read
         for store in STORES:
             gather_store(source, store, scope, folder)
     return ScopeReading.at(folder)
@@ -178,10 +178,12 @@ def gather_store(source: Readings, store: str, scope: Scope, folder: Path) -> St
     """
     if (folder / f"{store}.json").exists():  # of a subset, Stripe is read as soon as another store hangs on it
         return _read_stored(folder, store)
-    closed = source.closed(scope)
+    expanded = source.expanded(scope)
     try:
         read = (
-            _read_stripe(source, closed, folder) if store == "stripe" else _read_tables(source, store, closed, folder)
+            _read_stripe(source, expanded, folder)
+            if store == "stripe"
+            else _read_tables(source, store, expanded, folder)
         )
     except StoreError as fault:
         read = _nothing_of(store, fault, folder)
@@ -194,46 +196,46 @@ def tables_of(store: str) -> list[str]:
     return [name for name, table in TABLES.items() if table.store == store]
 
 
-def _read_tables(source: Readings, store: str, closed: Scope, folder: Path) -> StoreRead:
+def _read_tables(source: Readings, store: str, expanded: Scope, folder: Path) -> StoreRead:
     """One store that is in a database, every table at the reading's instant."""
     names = tables_of(store)
     held = source.of(DATABASE_OF_STORE[store])
-    if store in HANG_ON_STRIPE and not closed.is_fleet:
-        closed = widen(closed, _stripe_of(source, closed, folder))
+    if store in HANG_ON_STRIPE and not expanded.is_fleet:
+        expanded = expand_by_stripe(expanded, _stripe_of(source, expanded, folder))
     with working_on(f"read {store}") as on_rows:
-        reads = gather_database(held, closed, folder, names, lambda _name, rows: on_rows(rows))
+        reads = gather_database(held, expanded, folder, names, lambda _name, rows: on_rows(rows))
     return _whole(store, list(reads.values()), fleet_accounts=_fleet_accounts(held, store))
 
 
-def _stripe_of(source: Readings, closed: Scope, folder: Path) -> Snapshot:
+def _stripe_of(source: Readings, expanded: Scope, folder: Path) -> Snapshot:
     """What Stripe says of a subset, read now if it was not yet."""
-    gather_store(source, "stripe", closed, folder)
+    gather_store(source, "stripe", expanded, folder)
     return {name: pl.scan_parquet(folder / f"{name}.parquet") for name in tables_of("stripe")}
 
 
-def _read_stripe(source: Readings, closed: Scope, folder: Path) -> StoreRead:
+def _read_stripe(source: Readings, expanded: Scope, folder: Path) -> StoreRead:
     """Stripe: the whole of it, or what the scope's accounts depend on."""
     held = source.of("subs_api")
-    mandates = read_frame(held, "subs_mandate", closed)["stripe_mandate_id"]
-    customers = read_frame(held, "subs_customer", closed)["stripe_customer_id"]
+    mandates = read_frame(held, "subs_mandate", expanded)["stripe_mandate_id"]
+    customers = read_frame(held, "subs_customer", expanded)["stripe_customer_id"]
     with working_on("read stripe") as on_rows:
         reads = read_stripe(
             source.settings,
-            None if closed.is_fleet else closed.customers,
+            None if expanded.is_fleet else expanded.customers,
             frozenset(mandates.drop_nulls()),
             frozenset(customers.drop_nulls()),
             folder,
             lambda _name, rows: on_rows(rows),
-            stripe_ids=closed.stripe_ids,
-            known_rows=_known_rows(source, closed),
+            stripe_ids=expanded.stripe_ids,
+            rows_last_read=_rows_last_read(source, expanded),
         )
     return _whole("stripe", list(reads.values()))
 
 
-def _known_rows(source: Readings, closed: Scope) -> Mapping[str, int]:
-    if closed.is_fleet:
+def _rows_last_read(source: Readings, expanded: Scope) -> Mapping[str, int]:
+    if expanded.is_fleet:
         return {}
-    return last_row_counts(source.settings) if source.known_rows is None else source.known_rows
+    return last_row_counts(source.settings) if source.rows_last_read is None else source.rows_last_read
 
 
 def _fleet_accounts(held: DatabaseReading, store: str) -> int | None:
@@ -259,5 +261,5 @@ def _nothing_of(store: str, fault: StoreError, folder: Path) -> StoreRead:
 
 
 def _read_stored(folder: Path, store: str) -> StoreRead:
-    told = read_json(folder / f"{store}.json")
-    return StoreRead(**{**told, "observed_at": datetime.fromisoformat(told["observed_at"])})
+    stored = read_json(folder / f"{store}.json")
+    return StoreRead(**{**stored, "observed_at": datetime.fromisoformat(stored["observed_at"])})

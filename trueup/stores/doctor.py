@@ -23,10 +23,10 @@ from trueup.stores.postgres.models import AUDITOR_SCHEMA, Auditor
 from trueup.stores.postgres.reading import DatabaseReading, open_reading, reading_url, refuse_unreadable, tables_in
 from trueup.stores.postgres.translate import translated
 from trueup.stores.settings import DATABASES, Database, Settings
-from trueup.stores.stripe.port import Patience, Refused, StripePort, Unanswered, open_port
+from trueup.stores.stripe.port import Refused, RetryPolicy, StripePort, Unanswered, open_port
 
-VERSION_LEAST: Final = 140000  # PostgreSQL 14: the oldest that is still kept up
-ONCE: Final = Patience(attempts=1, timeout_seconds=15.0)
+VERSION_LEAST: Final = 140000  # PostgreSQL 14: the oldest that is still supported
+ONCE: Final = RetryPolicy(attempts=1, timeout_seconds=15.0)
 STRIPE_LISTS: Final = (
     "customers",
     "subscriptions",
@@ -87,11 +87,14 @@ def _database(settings: Settings, database: Database) -> list[Diagnosis]:
 
 def _opened(settings: Settings, database: Database) -> list[Diagnosis]:
     with open_reading(settings, database) as reading:
-        info = reading.keeper.info
+        info = reading.holder.info
         detail = f"PostgreSQL {info.server_version // 10000} at {settings.shown(database)}"
-        is_kept_up = info.server_version >= VERSION_LEAST
+        is_supported = info.server_version >= VERSION_LEAST
         tables = [_table(reading, name) for name in tables_in(database)]
-        return [Diagnosis(database, is_kept_up, detail, "" if is_kept_up else "Upgrade it to 14 or later."), *tables]
+        return [
+            Diagnosis(database, is_supported, detail, "" if is_supported else "Upgrade it to 14 or later."),
+            *tables,
+        ]
 
 
 def _table(reading: DatabaseReading, name: str) -> Diagnosis:
@@ -141,8 +144,8 @@ def _rights_lacking(connection: psycopg.Connection[Any]) -> list[str]:
     lacking = []
     for table, owned in OWNED.items():
         for right in ("UPDATE", "INSERT") if owned.may_insert else ("UPDATE",):
-            asked = {"columns": list(owned.columns), "table": f"public.{table}", "right": right}
-            columns = [column for (column,) in connection.execute(_LACKING, asked).fetchall()]
+            rights = {"columns": list(owned.columns), "table": f"public.{table}", "right": right}
+            columns = [column for (column,) in connection.execute(_LACKING, rights).fetchall()]
             lacking += [f"{right} {table}.{column}" for column in columns]
     return lacking
 
@@ -203,9 +206,9 @@ def _home(settings: Settings) -> Diagnosis:
     return Diagnosis("home", is_fine=True, detail=str(settings.home))
 
 
-def _guarded(name: str, look: Callable[[], list[Diagnosis]]) -> list[Diagnosis]:
+def _guarded(name: str, inspect: Callable[[], list[Diagnosis]]) -> list[Diagnosis]:
     """What was seen, or the trouble that kept it from being seen."""
     try:
-        return look()
+        return inspect()
     except TrueupError as fault:
         return [Diagnosis(name, is_fine=False, detail=fault.message, mend=fault.way_out)]

@@ -1,7 +1,7 @@
-"""Spool: what was read of a store, as one Parquet file per table in a folder.
+"""The Parquet writer: what was read of a store, as one file per table in a folder.
 
-A file appears whole or not at all, and is written batch by batch, so that memory does not grow with the table. The
-folder is what the stages of a run hand to each other; what is kept for time travel is the lake's business.
+A file appears whole or not at all, and is written batch by batch, so that memory does not grow with the table. Stages
+of a run hand such folders to each other. What is archived for time travel is in `trueup/stores/lake`, not here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TableRead:
         return pl.scan_parquet(self.path).select(list(TABLES[self.name].columns))
 
 
-def write_spool(
+def write_table(
     name: str,
     batches: Iterable[pa.RecordBatch],
     into: Path,
@@ -67,7 +67,7 @@ def write_spool(
     return TableRead(name, TABLES[name].store, rows, path.stat().st_size, observed_at, path)
 
 
-def scan_spool(folder: Path, names: Iterable[str] = TABLES) -> Snapshot:
+def scan_tables(folder: Path, names: Iterable[str] = TABLES) -> Snapshot:
     """The tables of a folder as the engine takes them."""
     return {name: pl.scan_parquet(folder / f"{name}.parquet").select(list(TABLES[name].columns)) for name in names}
 

@@ -1,8 +1,8 @@
 """Scope: whose rows a run reads.
 
-A scope is the whole fleet, some buckets of it, or a list of accounts. What a scope *closes over* (parents, the mapping
-of shared customers, rows that other stores tie to its own) is read as well, because an account's result depends on it;
-the readers in `postgres.py` and the lake work that out. Results are reported for the scope's own accounts only.
+A scope is the whole fleet, some buckets of it, or a list of accounts. Its *dependencies* (parents, the mapping of
+shared customers, rows that other stores tie to its own) are read as well, because an account's result depends on them;
+`trueup.stores.postgres.dependencies` and the lake say which. Results are reported for the scope's own accounts only.
 
 An account's bucket is a hash of its id, so it never moves: the same four bytes of MD5 in Python, Polars and SQL.
 """
@@ -17,17 +17,17 @@ from typing import Final
 import polars as pl
 
 NO_BUCKET: Final = -1  # rows that lead to no account: orphan customers, events without an account
-BUCKETS_MAX: Final = 62  # the lake keeps the set of a row's buckets in the bits of an Int64
+BUCKETS_MAX: Final = 62  # the lake stores the set of a row's buckets as the bits of an Int64
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Whose rows: `accounts` by id, or `buckets` by number, or, with neither, the fleet.
 
-    The other three widen what is read, never what is reported; `trueup.stores.postgres.dependencies` fills them.
+    The other three expand what is read, never what is reported; `trueup.stores.postgres.dependencies` fills them.
     `related` are accounts that the scope's depend on: parents, and those that share a customer with one of them.
-    `customers` are their Stripe customers. `stripe_ids` are Stripe invoices, charges and payment methods by which rows
-    of the ledger and of subs_mandate hang on them, under whatever account these rows were filed.
+    `customers` are their Stripe customers. `stripe_ids` are Stripe invoices, charges and payment methods that tie rows
+    of the ledger and of subs_mandate to them, under whatever account these rows were filed.
     """
 
     accounts: frozenset[str] | None = None

@@ -44,7 +44,7 @@ _WAY_OUT: Final = (
 
 
 class Settings(BaseSettings):
-    """All settings, with their defaults. Addresses are kept as SQLAlchemy takes them (`postgresql+psycopg://…`)."""
+    """All settings, with their defaults. Addresses are stored as SQLAlchemy takes them (`postgresql+psycopg://…`)."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
@@ -225,15 +225,15 @@ def _faults(error: ValidationError) -> list[str]:
     return [_fault(str(fault["loc"][0]) if fault["loc"] else "", fault["type"], fault["msg"]) for fault in faults]
 
 
-def _fault(name: str, kind: str, said: str) -> str:
+def _fault(name: str, kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return f"{settings_file()}: there is no setting called {name}"
-    reason = said.removeprefix("Value error, ")
+    reason = message.removeprefix("Value error, ")
     return f"{_PREFIX}{name.upper()} {reason}" if reason.startswith("is ") else f"{_PREFIX}{name.upper()}: {reason}"
 
 
 def _missing_in_environment(error: ValidationError, needs: Collection[str]) -> list[str]:
-    """What is needed and absent, told along with what is wrong; a setting that is wrong is not absent."""
+    """What is needed and absent, named along with what is wrong; a setting that is wrong is not absent."""
     wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
     given = {name.lower() for name in os.environ if os.environ[name]}
     names = [_ENVIRONMENT_OF[need] for need in NEEDS if need in needs]

@@ -114,7 +114,7 @@ def test_a_bucket_holds_its_accounts_and_what_they_depend_on_and_no_more(lake: L
     assert ids(mine, "credit_notes") == ["of_misfiled"]
     assert ids(mine, "stripe_customers") == ["cus_shared"]
     assert ids(mine, "stripe_invoices") == ["in_shared"]
-    assert lake.homes("run", [0]).collect()["account_id"].sort().to_list() == sorted([child, other])
+    assert lake.home_accounts("run", [0]).collect()["account_id"].sort().to_list() == sorted([child, other])
 
 
 def test_payments_find_their_bucket_through_invoice_charge_and_intent(lake: Lake) -> None:

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from trueup.contract.schemas import INSTANT, TABLES, Snapshot, empty
 from trueup.sandbox.fleet import make_fleet
-from trueup.stores.lake.routing import HOMES, MASK
+from trueup.stores.lake.routing import BITMAP, HOME_BUCKETS
 from trueup.stores.lake.staging import StagedFile, Staging
 from trueup.stores.scope import BUCKETS_MAX, NO_BUCKET, bucket_of
 
@@ -61,11 +61,14 @@ def test_every_account_is_in_the_bucket_that_its_id_says(count: int, tmp_path: P
     ids = [f"acct_{number}" for number in range(200)] + ["", "ü☃'\"", " "]
     frame = empty("accounts").clear(len(ids)).with_columns(pl.Series("account_id", ids))
     with Staging.of(accounts(frame), count, tmp_path, GIGABYTES) as staging:
-        homes, placed = rows(staging.files(HOMES, all_buckets(count))), rows(staging.files("accounts", range(count)))
+        homes, placed = (
+            rows(staging.files(HOME_BUCKETS, all_buckets(count))),
+            rows(staging.files("accounts", range(count))),
+        )
 
     assert dict(homes.iter_rows()) == {account: bucket_of(account, count) for account in ids}
     assert dict(placed.select("account_id", "bucket").iter_rows()) == dict(homes.iter_rows())
-    assert (placed[MASK] == pl.Series([1 << bucket for bucket in placed["bucket"]])).all()
+    assert (placed[BITMAP] == pl.Series([1 << bucket for bucket in placed["bucket"]])).all()
 
 
 def test_no_value_is_changed_on_its_way(tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ def test_no_value_is_changed_on_its_way(tmp_path: Path) -> None:
     with Staging.of(accounts(frame), 4, tmp_path, GIGABYTES) as staging:
         placed = rows(staging.files("accounts", all_buckets(4)))
 
-    assert_frame_equal(placed.drop(MASK, "bucket"), frame, check_row_order=False)
+    assert_frame_equal(placed.drop(BITMAP, "bucket"), frame, check_row_order=False)
 
 
 def test_a_file_and_a_query_over_it_are_staged_alike(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_a_part_of_a_scan_is_not_taken_for_the_file(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "accounts.parquet")
     first = pl.scan_parquet(tmp_path / "accounts.parquet", n_rows=5)
     with Staging.of(accounts(frame) | {"accounts": first}, 4, tmp_path, GIGABYTES) as staging:
-        homes = rows(staging.files(HOMES, all_buckets(4)))
+        homes = rows(staging.files(HOME_BUCKETS, all_buckets(4)))
 
     assert set(frame["account_id"][:5]) <= set(homes["account_id"])
     assert homes.height <= 10  # and their parents

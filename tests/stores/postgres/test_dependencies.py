@@ -12,7 +12,7 @@ from tests.conftest import settings_for
 from tests.stores.rows import put
 from trueup.contract.schemas import TABLES, Snapshot, empty
 from trueup.stores.errors import AccountUnknown
-from trueup.stores.postgres.dependencies import close_scope, widen
+from trueup.stores.postgres.dependencies import expand_by_stripe, expand_scope
 from trueup.stores.postgres.gather import readings
 from trueup.stores.postgres.reading import read_frame
 from trueup.stores.postgres.selects import parameters, select
@@ -22,13 +22,13 @@ from trueup.stores.settings import DATABASES, Settings, libpq_url
 
 def closed(settings: Settings, scope: Scope) -> Scope:
     with readings(settings) as reading_of:
-        return close_scope(scope, reading_of)
+        return expand_scope(scope, reading_of)
 
 
 def keys(settings: Settings, name: str, scope: Scope) -> list[str | int]:
     database = next(d for d in DATABASES if name in tables(d))
     with readings(settings) as reading_of:
-        frame = read_frame(reading_of(database), name, close_scope(scope, reading_of))
+        frame = read_frame(reading_of(database), name, expand_scope(scope, reading_of))
     return sorted(frame[TABLES[name].key[0]].to_list())
 
 
@@ -113,7 +113,7 @@ def test_what_stripe_said_brings_rows_that_were_filed_under_another_account(
         stripe_charges=pl.DataFrame({"charge_id": ["ch_1"]}),
         stripe_payment_methods=pl.DataFrame({"payment_method_id": ["pm_1"]}),
     )
-    scope = widen(Scope.of_accounts(["a"]), said)
+    scope = expand_by_stripe(Scope.of_accounts(["a"]), said)
 
     assert scope.customers == {"cus_1"}
     assert keys(settings, "invoices", scope) == ["1"]

@@ -11,7 +11,7 @@ import pytest
 from tests.stores.rows import put, session
 from trueup.contract.schemas import TABLES
 from trueup.stores.errors import StoreNotWhole, TableMissing
-from trueup.stores.parquet_writer import scan_spool, write_spool
+from trueup.stores.parquet_writer import scan_tables, write_table
 from trueup.stores.postgres.gather import gather_database, gather_table, readings
 from trueup.stores.postgres.reading import read_table
 from trueup.stores.scope import Scope
@@ -32,7 +32,7 @@ def test_a_database_is_gathered_into_one_file_per_table(
     assert all(read.path.stat().st_size == read.bytes for read in reads.values())
     assert all(read.store == "cf_prod" for read in reads.values())
     assert reads["products"].scan().collect_schema() == TABLES["products"].schema
-    assert sorted(scan_spool(tmp_path, ["accounts"])["accounts"].collect()["account_id"]) == ["a", "b"]
+    assert sorted(scan_tables(tmp_path, ["accounts"])["accounts"].collect()["account_id"]) == ["a", "b"]
 
 
 def test_progress_counts_every_row(settings: Settings, databases: dict[str, str], tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_reading_that_breaks_off_leaves_no_file(
                 """)
 
             with pytest.raises(StoreNotWhole):
-                write_spool("entitlements", batches, tmp_path, observed_at, cut)
+                write_table("entitlements", batches, tmp_path, observed_at, cut)
 
     assert list(tmp_path.glob("entitlements*")) == []
 

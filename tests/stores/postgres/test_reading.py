@@ -305,7 +305,7 @@ def test_a_reading_cannot_write(settings: Settings) -> None:
         open_reading(settings, "cf_prod") as reading,
         pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
     ):
-        reading.keeper.execute(sql.SQL("INSERT INTO accounts (account_id) VALUES ('a')"))
+        reading.holder.execute(sql.SQL("INSERT INTO accounts (account_id) VALUES ('a')"))
 
 
 def test_the_address_is_limited_in_how_long_it_may_take(settings: Settings) -> None:

@@ -10,9 +10,9 @@ import polars as pl
 from trueup.contract.schemas import TABLES
 from trueup.sandbox.stripe_api import StripeSandbox
 from trueup.stores.settings import Settings
-from trueup.stores.stripe import STRIPE_TABLES, Patience, read_stripe
+from trueup.stores.stripe import STRIPE_TABLES, RetryPolicy, read_stripe
 
-SOON = Patience(attempts=3, wait_first_seconds=0.01, wait_max_seconds=0.02, timeout_seconds=10)
+SOON = RetryPolicy(attempts=3, wait_first_seconds=0.01, wait_max_seconds=0.02, timeout_seconds=10)
 START = 1_700_000_000
 
 Flat = dict[str, list[dict[str, Any]]]
@@ -148,6 +148,8 @@ def read(
     """Stripe as the reader brings it home: table → rows, sorted by key."""
     settings = more.pop("settings", None) or settings_of(sandbox)
     mandates, mapped = more.pop("mandate_ids", ()), more.pop("mapped_customer_ids", ())
-    reads = read_stripe(settings, customers, mandates, mapped, into, patience=more.pop("patience", SOON), **more)
+    reads = read_stripe(
+        settings, customers, mandates, mapped, into, retry_policy=more.pop("retry_policy", SOON), **more
+    )
     assert list(reads) == STRIPE_TABLES
     return {name: one.scan().collect().sort(TABLES[name].key) for name, one in reads.items()}

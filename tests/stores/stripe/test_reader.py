@@ -18,7 +18,7 @@ from trueup.contract.schemas import TABLES
 from trueup.sandbox.stripe_api import Fault, StripeSandbox
 from trueup.stores.errors import StoreNotWhole, StoreUnreachable
 from trueup.stores.parquet_writer import arrow_schema
-from trueup.stores.stripe import STRIPE_TABLES, Patience, read_malformed
+from trueup.stores.stripe import STRIPE_TABLES, RetryPolicy, read_malformed
 
 WORLD: Flat = world()
 
@@ -195,8 +195,8 @@ def test_a_list_goes_on_behind_an_object_that_was_deleted_meanwhile(empty: Strip
 )
 def test_passing_trouble_is_lived_through(sandbox: StripeSandbox, tmp_path: Path, fault: Fault) -> None:
     sandbox.faults.add(fault)
-    patient = Patience(attempts=20, wait_first_seconds=0.01, wait_max_seconds=0.02, timeout_seconds=20)
-    found = read(sandbox, tmp_path, patience=patient)
+    patient = RetryPolicy(attempts=20, wait_first_seconds=0.01, wait_max_seconds=0.02, timeout_seconds=20)
+    found = read(sandbox, tmp_path, retry_policy=patient)
 
     assert found["stripe_charges"].height == len(WORLD["charges"])
     assert sandbox.faults.as_dicts()[0]["struck"] == fault.times

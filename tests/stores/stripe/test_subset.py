@@ -52,7 +52,7 @@ def test_a_subset_is_the_whole_filtered(
 ) -> None:
     whole = read(sandbox, tmp_path / "whole", mandate_ids=["mandate_1"])
     known = {name: frame.height * 1_000 for name, frame in whole.items()} if is_known else None
-    subset = read(sandbox, tmp_path / "subset", customers, mandate_ids=["mandate_1"], known_rows=known)
+    subset = read(sandbox, tmp_path / "subset", customers, mandate_ids=["mandate_1"], rows_last_read=known)
 
     for name, frame in expected_of(whole, customers).items():
         assert subset[name].equals(frame), name
@@ -105,7 +105,7 @@ def test_a_server_that_heeds_no_filter_is_read_whole_and_not_once_for_every_valu
         return page(port, path, {name: value for name, value in params.items() if name in HEEDED})
 
     monkeypatch.setattr(StripePort, "page", heeding_no_filter)
-    subset = read(sandbox, tmp_path / "subset", MINE, mandate_ids=["mandate_1"], known_rows=known)
+    subset = read(sandbox, tmp_path / "subset", MINE, mandate_ids=["mandate_1"], rows_last_read=known)
 
     for name, frame in expected_of(whole, MINE).items():
         assert subset[name].equals(frame), name

@@ -1,1 +1,1 @@
-"""The lake: what the stores said, run by run, as Delta tables by bucket."""
+"""The lake: what the stores held, run by run, as Delta tables by bucket."""

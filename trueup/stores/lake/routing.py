@@ -1,17 +1,17 @@
 """Routing: in which buckets of the lake a row is needed, so that each bucket can be computed by itself.
 
 An account's bucket is a hash of its id, but its result depends on more than its own rows: on its parent, on accounts
-that it shares a customer with, and on what hangs on the same Stripe objects. Such rows are kept in every bucket that
-needs them; nearly all rows are needed in one. Stripe's objects carry no account: they find theirs through customer and
-mapping, and payments through the invoice or charge they belong to. This is `trueup.stores.postgres.dependencies`, for
-all buckets at once.
+that it shares a customer with, and on what is tied to the same Stripe objects. Such rows are stored in every bucket
+that needs them; nearly all rows are needed in one. Stripe's objects carry no account: they find theirs through customer
+and mapping, and payments through the invoice or charge they belong to. This is `trueup.stores.postgres.dependencies`,
+for all buckets at once.
 
 The buckets of a row are the bits of one integer: bit b for bucket b, and the bit after the last for bucket -1, which
 holds what belongs to no account: customers without a mapping, rows without an account. Union is a bitwise or.
 
 It is all joins and groupings over the fleet, so DuckDB does them, which puts to disk what memory does not hold
-(docs/decisions/0008-routing-in-duckdb.md). A *mask table* has one row per id: id, mask. A *route table* has one row per
-row of a table of the snapshot: `_row`, the ids by which other tables hang on it, `mask`, which they inherit, and
+(docs/decisions/0008-routing-in-duckdb.md). A *bitmap table* has one row per id: id, bitmap. A *route table* has one row
+per row of a table of the snapshot: `_row`, the ids by which other tables refer to it, `bitmap`, which they inherit, and
 `_buckets`, where the row itself is needed.
 """
 
@@ -26,9 +26,9 @@ from duckdb import DuckDBPyConnection
 from trueup.contract.schemas import TABLES
 from trueup.stores.scope import NO_BUCKET
 
-MASK: Final = "_buckets"
+BITMAP: Final = "_buckets"
 ROW: Final = "_row"  # a row's number in its table
-HOMES: Final = "account_homes"  # every account id that a database names, in its own bucket
+HOME_BUCKETS: Final = "account_homes"  # every account id that a database names, in its home bucket
 
 # Where an event's object may be, and under which key.
 _OBJECTS: Final = {
@@ -48,7 +48,7 @@ _NAMES_A_PAYMENT_METHOD: Final = ("stripe_customers", "stripe_subscriptions", "s
 
 
 def route(db: DuckDBPyConnection, bucket_count: int) -> None:
-    """Make the table HOMES (account_id, bucket) and, for every table of the snapshot, its route table.
+    """Make the table HOME_BUCKETS (account_id, bucket) and, for every table of the snapshot, its route table.
 
     Args:
         db: where every table of the snapshot is a view, with a column `_row` that numbers its rows.
@@ -58,7 +58,7 @@ def route(db: DuckDBPyConnection, bucket_count: int) -> None:
     routing.accounts_and_customers()
     routing.stripe()
     routing.databases()
-    routing.forget_masks()
+    routing.drop_bitmaps()
 
 
 def route_table(name: str) -> str:
@@ -69,14 +69,14 @@ def route_table(name: str) -> str:
 def places(name: str, buckets: Collection[int], bucket_count: int) -> str:
     """SQL: `_row`, `_buckets` and `bucket`, one row for each of these buckets that a row is needed in."""
     bits = ", ".join(str(_bit(bucket, bucket_count)) for bucket in buckets)
-    lowest = f"bit_count({MASK} - 1)"  # of a power of two
-    each = f"unnest(list_filter(range({bucket_count + 1}), lambda bit: ({MASK} >> bit) & 1 = 1))"
+    lowest = f"bit_count({BITMAP} - 1)"  # of a power of two
+    each = f"unnest(list_filter(range({bucket_count + 1}), lambda bit: ({BITMAP} >> bit) & 1 = 1))"
     return f"""
-        SELECT {ROW}, {MASK}, CAST(if(bit = {bucket_count}, {NO_BUCKET}, bit) AS INTEGER) AS bucket
+        SELECT {ROW}, {BITMAP}, CAST(if(bit = {bucket_count}, {NO_BUCKET}, bit) AS INTEGER) AS bucket
         FROM (
-            SELECT {ROW}, {MASK}, {lowest} AS bit FROM {route_table(name)} WHERE bit_count({MASK}) = 1
+            SELECT {ROW}, {BITMAP}, {lowest} AS bit FROM {route_table(name)} WHERE bit_count({BITMAP}) = 1
             UNION ALL
-            SELECT {ROW}, {MASK}, {each} AS bit FROM {route_table(name)} WHERE bit_count({MASK}) > 1
+            SELECT {ROW}, {BITMAP}, {each} AS bit FROM {route_table(name)} WHERE bit_count({BITMAP}) > 1
         )
         WHERE bit IN ({bits})"""
 
@@ -96,108 +96,108 @@ class _Routing:
     def __init__(self, db: DuckDBPyConnection, bucket_count: int) -> None:
         self.db = db
         self.bucket_count = bucket_count
-        self.homeless = 1 << bucket_count
-        self.mask_tables: list[str] = []
+        self.unassigned = 1 << bucket_count
+        self.bitmap_tables: list[str] = []
 
     def accounts_and_customers(self) -> None:
         """Which buckets need an account's rows, and which a customer's."""
         self._gather("named_accounts", "account_id VARCHAR", _named())
-        self._make(HOMES, _homes(self.bucket_count))
+        self._make(HOME_BUCKETS, _home_buckets(self.bucket_count))
         self.db.execute("DROP TABLE named_accounts")
-        self._make_masks("own", f"SELECT account_id AS id, 1::BIGINT << bucket AS mask FROM {HOMES}")
-        self._make_masks("with_children", _all("own"), _through("accounts", "account_id", "own", "parent_account_id"))
+        self._make_bitmaps("own", f"SELECT account_id AS id, 1::BIGINT << bucket AS bitmap FROM {HOME_BUCKETS}")
+        self._make_bitmaps("with_children", _all("own"), _through("accounts", "account_id", "own", "parent_account_id"))
         mapped = _through("subs_customer", "account_id", "with_children", "stripe_customer_id")
-        self._make_masks("mapped", mapped)
+        self._make_bitmaps("mapped", mapped)
         sharing = _through("subs_customer", "stripe_customer_id", "mapped", "account_id")
-        self._make_masks("account_masks", _all("with_children"), sharing)
-        self._make_masks("customer_masks", _all("mapped"), *_tied(), _orphans(self.homeless))
+        self._make_bitmaps("account_bitmaps", _all("with_children"), sharing)
+        self._make_bitmaps("customer_bitmaps", _all("mapped"), *_tied(), _orphans(self.unassigned))
 
     def stripe(self) -> None:
         """Stripe's objects, through their customers and through the payments they belong to."""
-        by_customer = {"customer_id": "customer_masks"}
+        by_customer = {"customer_id": "customer_bitmaps"}
         self._route("stripe_customers", by_customer, _DEFAULTS)
         self._route("stripe_subscriptions", by_customer, ("subscription_id", *_DEFAULTS))
         self._route("stripe_invoices", by_customer, ("invoice_id", *_DEFAULTS))
-        by_invoice = {"invoice_id": self._masks("stripe_invoices", "invoice_id")}
+        by_invoice = {"invoice_id": self._bitmaps_of("stripe_invoices", "invoice_id")}
         payment_ids = ("invoice_payment_id", "payment_intent_id", "charge_id")
         self._route("stripe_invoice_payments", by_invoice, payment_ids)
-        by_payment = {key: self._masks("stripe_invoice_payments", key) for key in payment_ids[1:]}
+        by_payment = {key: self._bitmaps_of("stripe_invoice_payments", key) for key in payment_ids[1:]}
         by_intent = {"payment_intent_id": by_payment["payment_intent_id"]}
         self._route("stripe_payment_intents", by_customer | by_intent, ("payment_intent_id",))
-        by_intent = {"payment_intent_id": self._masks("stripe_payment_intents", "payment_intent_id")}
+        by_intent = {"payment_intent_id": self._bitmaps_of("stripe_payment_intents", "payment_intent_id")}
         self._route("stripe_charges", by_customer | by_payment | by_intent, ("charge_id",))
-        by_charge = by_intent | {"charge_id": self._masks("stripe_charges", "charge_id")}
+        by_charge = by_intent | {"charge_id": self._bitmaps_of("stripe_charges", "charge_id")}
         self._route("stripe_refunds", by_charge, ("refund_id",))
         self._route("stripe_disputes", by_charge, ("dispute_id",))
         self._route("stripe_credit_notes", by_customer | by_invoice, ("credit_note_id",))
         self._instruments(by_customer)
-        self._make_masks("objects", *_of_events())
+        self._make_bitmaps("objects", *_of_events())
         self._route("stripe_events", by_customer | {"object_id": "objects"})
 
     def databases(self) -> None:
         """The tables of PostgreSQL: by account, and by what Stripe ties them to."""
-        by_account = {"account_id": "account_masks"}
+        by_account = {"account_id": "account_bitmaps"}
         for name in ("accounts", "entitlements", "dunning_states", "subs_account", "subs_dunning", "subs_stuck_events"):
             self._route(name, by_account)
         stripe_invoices, stripe_charges = "stripe_invoices_by_invoice_id", "stripe_charges_by_charge_id"
         self._route("invoices", by_account | {"stripe_invoice_id": stripe_invoices}, ("invoice_id",))
-        by_invoice = {"invoice_id": self._masks("invoices", "invoice_id")}
+        by_invoice = {"invoice_id": self._bitmaps_of("invoices", "invoice_id")}
         self._route("charges", by_account | by_invoice | {"stripe_charge_id": stripe_charges})
         self._route("schedules", by_account | by_invoice)
         self._route("credit_notes", by_invoice)
-        self._route("subs_customer", by_account | {"stripe_customer_id": "customer_masks"})
+        self._route("subs_customer", by_account | {"stripe_customer_id": "customer_bitmaps"})
         methods = "stripe_payment_methods_by_payment_method_id"
         self._route("subs_mandate", by_account | {"stripe_payment_method_id": methods})
         everywhere = (1 << (self.bucket_count + 1)) - 1
-        self._make(route_table("products"), f"SELECT {ROW}, {everywhere}::BIGINT AS {MASK} FROM products")
+        self._make(route_table("products"), f"SELECT {ROW}, {everywhere}::BIGINT AS {BITMAP} FROM products")
 
-    def forget_masks(self) -> None:
-        """Make room: only HOMES and the route tables are for others."""
-        for name in self.mask_tables:
+    def drop_bitmaps(self) -> None:
+        """Make room: only HOME_BUCKETS and the route tables are for others."""
+        for name in self.bitmap_tables:
             self.db.execute(f"DROP TABLE {name}")
 
     def _instruments(self, by_customer: dict[str, str]) -> None:
         """Payment methods, by whoever names them, and the mandates on them."""
         namers = [_ids(name, column) for name in _NAMES_A_PAYMENT_METHOD for column in _DEFAULTS]
-        ours = _through("subs_mandate", "account_id", "account_masks", "stripe_payment_method_id")
-        self._make_masks("named", *namers, ours)
+        ours = _through("subs_mandate", "account_id", "account_bitmaps", "stripe_payment_method_id")
+        self._make_bitmaps("named", *namers, ours)
         self._route("stripe_payment_methods", by_customer | {"payment_method_id": "named"}, ("payment_method_id",))
-        of_ours = _through("subs_mandate", "account_id", "account_masks", "stripe_mandate_id")
-        self._make_masks("mandate_masks", of_ours)
-        by_method = {"payment_method_id": self._masks("stripe_payment_methods", "payment_method_id")}
-        self._route("stripe_mandates", {"mandate_id": "mandate_masks"} | by_method, ("mandate_id",))
+        of_ours = _through("subs_mandate", "account_id", "account_bitmaps", "stripe_mandate_id")
+        self._make_bitmaps("mandate_bitmaps", of_ours)
+        by_method = {"payment_method_id": self._bitmaps_of("stripe_payment_methods", "payment_method_id")}
+        self._route("stripe_mandates", {"mandate_id": "mandate_bitmaps"} | by_method, ("mandate_id",))
 
     def _route(self, name: str, by: dict[str, str], ids: tuple[str, ...] = ()) -> None:
-        """The table's route table: the union of the masks that its columns lead to.
+        """The table's route table: the union of the bitmaps that its columns lead to.
 
         A row that leads to no account, or ought to name one and does not, is reported from bucket -1.
         """
-        joins = [f"LEFT JOIN {masks} AS {column}_ ON t.{column} = {column}_.id" for column, masks in by.items()]
-        mask = " | ".join(f"coalesce({column}_.mask, 0::BIGINT)" for column in by)
+        joins = [f"LEFT JOIN {bitmaps} AS {column}_ ON t.{column} = {column}_.id" for column, bitmaps in by.items()]
+        bitmap = " | ".join(f"coalesce({column}_.bitmap, 0::BIGINT)" for column in by)
         nobodys = "t.account_id IS NULL" if "account_id" in TABLES[name].columns else "false"
         columns = "".join(f"{column}, " for column in ids)
         self._make(
             route_table(name),
             f"""
-            SELECT {ROW}, {columns} mask, if(mask = 0 OR nobodys, mask | {self.homeless}, mask) AS {MASK}
+            SELECT {ROW}, {columns} bitmap, if(bitmap = 0 OR nobodys, bitmap | {self.unassigned}, bitmap) AS {BITMAP}
             FROM (
-                SELECT t.{ROW}, {"".join(f"t.{column}, " for column in ids)} {mask} AS mask, {nobodys} AS nobodys
+                SELECT t.{ROW}, {"".join(f"t.{column}, " for column in ids)} {bitmap} AS bitmap, {nobodys} AS nobodys
                 FROM {name} AS t {" ".join(joins)}
             )""",
         )
 
-    def _masks(self, name: str, column: str) -> str:
-        """The mask table of a routed table by one of its ids; its name."""
+    def _bitmaps_of(self, name: str, column: str) -> str:
+        """The bitmap table of a routed table by one of its ids; its name."""
         made = f"{name}_by_{column}"
-        self._make_masks(made, _ids(name, column))
+        self._make_bitmaps(made, _ids(name, column))
         return made
 
-    def _make_masks(self, name: str, *pairs: str) -> None:
-        """A mask table: one row per id, with the union of its masks."""
-        self._gather("pairs", "id VARCHAR, mask BIGINT", pairs)
-        self._make(name, "SELECT id, bit_or(mask) AS mask FROM pairs WHERE id IS NOT NULL GROUP BY id")
+    def _make_bitmaps(self, name: str, *pairs: str) -> None:
+        """A bitmap table: one row per id, with the union of its bitmaps."""
+        self._gather("pairs", "id VARCHAR, bitmap BIGINT", pairs)
+        self._make(name, "SELECT id, bit_or(bitmap) AS bitmap FROM pairs WHERE id IS NOT NULL GROUP BY id")
         self.db.execute("DROP TABLE pairs")
-        self.mask_tables.append(name)
+        self.bitmap_tables.append(name)
 
     def _gather(self, name: str, columns: str, queries: Sequence[str]) -> None:
         """A table of what several queries give, asked one after the other, so that each has the memory to itself."""
@@ -216,7 +216,7 @@ def _named() -> list[str]:
     return [parents, *(f"SELECT DISTINCT account_id FROM {name}" for name in tables)]
 
 
-def _homes(bucket_count: int) -> str:
+def _home_buckets(bucket_count: int) -> str:
     """Every account that a database names anywhere, with its bucket: `trueup.stores.scope.bucket_of`."""
     bucket = f"('0x' || substr(md5(account_id), 1, 8))::UBIGINT % {bucket_count}"
     return f"""
@@ -225,11 +225,11 @@ def _homes(bucket_count: int) -> str:
 
 
 def _tied() -> list[str]:
-    """Customers whose invoices or charges the ledger files under these accounts: id, mask."""
+    """Customers whose invoices or charges the ledger files under these accounts: id, bitmap."""
     pairs = (("invoices", "stripe_invoices", "invoice_id"), ("charges", "stripe_charges", "charge_id"))
     return [
         f"""
-        SELECT theirs.customer_id AS id, m.mask
+        SELECT theirs.customer_id AS id, m.bitmap
         FROM {ledger} AS ours
         JOIN with_children AS m ON ours.account_id = m.id
         JOIN {stripe} AS theirs ON ours.stripe_{key} = theirs.{key}"""
@@ -237,31 +237,31 @@ def _tied() -> list[str]:
     ]
 
 
-def _orphans(homeless: int) -> str:
+def _orphans(unassigned: int) -> str:
     """Customers that no mapping of their own mode names belong to bucket -1 as well, whoever else needs them."""
     return f"""
-        SELECT customer_id AS id, {homeless}::BIGINT AS mask
+        SELECT customer_id AS id, {unassigned}::BIGINT AS bitmap
         FROM stripe_customers AS known
         ANTI JOIN subs_customer AS mapping
         ON known.customer_id = mapping.stripe_customer_id AND known.livemode = mapping.livemode"""
 
 
 def _of_events() -> list[str]:
-    """The objects that events are about: id, mask."""
+    """The objects that events are about: id, bitmap."""
     return [
         f"{_ids(name, key)} SEMI JOIN stripe_events ON {route_table(name)}.{key} = stripe_events.object_id"
         for name, key in _OBJECTS.items()
     ]
 
 
-def _through(table: str, via: str, masks: str, to: str) -> str:
-    """What the table's column `to` inherits from the masks of its column `via`: id, mask."""
-    return f"SELECT t.{to} AS id, m.mask FROM {table} AS t JOIN {masks} AS m ON t.{via} = m.id"
+def _through(table: str, via: str, bitmaps: str, to: str) -> str:
+    """What the table's column `to` inherits from the bitmaps of its column `via`: id, bitmap."""
+    return f"SELECT t.{to} AS id, m.bitmap FROM {table} AS t JOIN {bitmaps} AS m ON t.{via} = m.id"
 
 
 def _ids(name: str, column: str) -> str:
-    return f"SELECT {route_table(name)}.{column} AS id, mask FROM {route_table(name)}"
+    return f"SELECT {route_table(name)}.{column} AS id, bitmap FROM {route_table(name)}"
 
 
-def _all(masks: str) -> str:
-    return f"SELECT id, mask FROM {masks}"
+def _all(bitmaps: str) -> str:
+    return f"SELECT id, bitmap FROM {bitmaps}"

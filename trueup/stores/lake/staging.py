@@ -1,7 +1,7 @@
 """Staging: a snapshot's rows as Parquet files by bucket, made in memory that the fleet's size does not set.
 
 DuckDB reads a snapshot's files, routes their rows (`routing.py`), and writes each table's to the buckets that need
-them, a file or more for each. It keeps to the memory it is given and puts to disk what it cannot hold, so that what
+them, a file or more for each. It holds no more memory than it is given and puts the rest to disk, so that what
 grows with the fleet is the folder, for as long as a commit takes. What becomes of the files is the lake's business.
 """
 
@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 
 from trueup.contract.schemas import TABLES, Snapshot
-from trueup.stores.lake.routing import HOMES, MASK, ROW, places, route, route_table
+from trueup.stores.lake.routing import BITMAP, HOME_BUCKETS, ROW, places, route, route_table
 
 BUCKET: Final = "bucket"
 _THREADS_MAX: Final = 4  # each holds rows of its own; more would not fit
@@ -64,30 +64,30 @@ class Staging:
                 yield cls(folder, db, bucket_count)
 
     def files(self, name: str, buckets: Collection[int]) -> list[StagedFile]:
-        """A table's rows in these buckets, given once: its columns and `MASK`, or of HOMES its account_id."""
+        """A table's rows in these buckets, given once: its columns and `BITMAP`, or of HOME_BUCKETS its account_id."""
         folder = self._folder / f"{name}.files"
         self._db.execute(
             f"""
             COPY ({self._rows(name, buckets)}) TO {_quoted(folder)}
             (FORMAT parquet, COMPRESSION snappy, PARTITION_BY ({BUCKET}))"""
         )
-        self._db.execute(f"DROP TABLE {HOMES if name == HOMES else route_table(name)}")
+        self._db.execute(f"DROP TABLE {HOME_BUCKETS if name == HOME_BUCKETS else route_table(name)}")
         return [_staged_file(file) for file in sorted(folder.glob(f"{BUCKET}=*/*.parquet"))]
 
     def _rows(self, name: str, buckets: Collection[int]) -> str:
-        if name == HOMES:
-            return f"SELECT account_id, {BUCKET} FROM {HOMES} WHERE {BUCKET} IN ({', '.join(map(str, buckets))})"
+        if name == HOME_BUCKETS:
+            return f"SELECT account_id, {BUCKET} FROM {HOME_BUCKETS} WHERE {BUCKET} IN ({', '.join(map(str, buckets))})"
         columns = ", ".join(f't."{column}"' for column in TABLES[name].columns)
         return f"""
-            SELECT {columns}, place.{MASK}, place.{BUCKET}
+            SELECT {columns}, place.{BITMAP}, place.{BUCKET}
             FROM {name} AS t JOIN ({places(name, buckets, self._bucket_count)}) AS place ON t.{ROW} = place.{ROW}"""
 
 
 def staged_schema(name: str) -> pl.Schema:
     """The columns of a table in the lake."""
-    if name == HOMES:
+    if name == HOME_BUCKETS:
         return pl.Schema({"account_id": pl.String(), BUCKET: pl.Int32()})
-    return pl.Schema({**TABLES[name].columns, MASK: pl.Int64(), BUCKET: pl.Int32()})
+    return pl.Schema({**TABLES[name].columns, BITMAP: pl.Int64(), BUCKET: pl.Int32()})
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The lake: what the six stores said, run by run, so that any past day can be looked at and computed again.
+"""The lake: what the six stores held, run by run, so that any past day can be looked at and computed again.
 
 One Delta table per table of a snapshot, partitioned by bucket, in a folder or an object store. A run replaces the
 buckets it read, each table in one atomic commit, and then commits a manifest: the run id, the version of every table,
@@ -36,14 +36,14 @@ from duckdb import OutOfMemoryException
 
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.stores.errors import StoreNotWhole, TrueupError
-from trueup.stores.lake.routing import HOMES, MASK, bucket_of_bit
+from trueup.stores.lake.routing import BITMAP, HOME_BUCKETS, bucket_of_bit
 from trueup.stores.lake.staging import BUCKET, StagedFile, Staging, staged_schema
 from trueup.stores.scope import NO_BUCKET, Scope
 from trueup.stores.settings import MEMORY_GB, Settings
 
 _MANIFESTS: Final = "manifests"
 _ATTEMPTS: Final = 50  # at one commit, when others commit to the same table
-_KEEP: Final = {  # Delta forgets its log after 30 days unless it is told not to, and with it every past day
+_RETENTION: Final = {  # Delta forgets its log after 30 days unless it is told not to, and with it every past day
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
@@ -88,7 +88,7 @@ class LakeRun:
 class Lake:
     """The lake at an address: a folder, or an object store that Delta knows (`s3://…`, `gs://…`, `az://…`).
 
-    `memory_gb` is what a commit keeps to; what it cannot hold it puts to disk.
+    `memory_gb` is the most that a commit holds in memory; the rest goes to disk.
     """
 
     def __init__(self, uri: str | Path, memory_gb: float = MEMORY_GB) -> None:
@@ -108,7 +108,7 @@ class Lake:
         bucket_count: int,
         now: datetime | None = None,
     ) -> LakeRun:
-        """Keep what a run read, and make the run visible, whole or not at all.
+        """Archive what a run read, and make the run visible, whole or not at all.
 
         Args:
             run_id: a run is committed once; again gives what is there.
@@ -124,7 +124,7 @@ class Lake:
             StoreNotWhole: the lake did not take it.
         """
         if scope.accounts is not None:
-            raise ValueError("a list of accounts is no part of the fleet's history; keep it in the run's folder")
+            raise ValueError("a list of accounts is no part of the fleet's history; leave it in the run's folder")
         known = self._known(run_id)
         if known is not None:
             return known
@@ -134,17 +134,17 @@ class Lake:
             with Staging.of(snapshot, bucket_count, self._folder, self.memory_gb) as staging:
                 versions = {
                     name: self._replace(run_id, name, staging.files(name, buckets), buckets, bucket_count)
-                    for name in (*TABLES, HOMES)
+                    for name in (*TABLES, HOME_BUCKETS)
                 }
             run = LakeRun(run_id, now or datetime.now(UTC), bucket_count, buckets, dict(observed_at), versions)
             self._append_manifest(run)
         return run
 
     def open(self, run_id: str, buckets: Iterable[int] | None = None) -> Snapshot:
-        """What the stores said in a run: all that it read, or the closure of some of its buckets.
+        """What the stores held in a run: all that it read, or some of its buckets with their dependencies.
 
         Every row is there once, without the lake's own columns. Of one bucket's snapshot only the results of that
-        bucket's accounts count (`homes`); the rest is there because they depend on it.
+        bucket's accounts count (`home_accounts`); the rest is there because they depend on it.
 
         Raises:
             RunUnknown: no such run, or it did not read those buckets.
@@ -153,11 +153,11 @@ class Lake:
         wanted = self._wanted(run, buckets)
         return {name: self._scan(run, name, wanted) for name in TABLES}
 
-    def homes(self, run_id: str, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
-        """The accounts whose home is in these buckets: account_id."""
+    def home_accounts(self, run_id: str, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
+        """The accounts whose home bucket is one of these: account_id."""
         run = self.run(run_id)
         wanted = self._wanted(run, buckets)
-        return self._table(run, HOMES).filter(pl.col(BUCKET).is_in(wanted)).select("account_id")
+        return self._table(run, HOME_BUCKETS).filter(pl.col(BUCKET).is_in(wanted)).select("account_id")
 
     def run(self, run_id: str) -> LakeRun:
         """A run's manifest.
@@ -193,7 +193,7 @@ class Lake:
         """Put these rows in the place of the buckets' own, in one commit; the version that it made."""
         self._make_room(name)
         schema = DeltaSchema.from_arrow(staged_schema(name))
-        DeltaTable.create(self._address(name), schema, "ignore", partition_by=[BUCKET], configuration=_KEEP)
+        DeltaTable.create(self._address(name), schema, "ignore", partition_by=[BUCKET], configuration=_RETENTION)
         added: list[AddAction | RemoveAction] = [self._add(name, staged) for staged in files]
         is_fleet = len(buckets) > bucket_count  # which replaces whatever is there, gone buckets too
         return _overwrite(self._address(name), schema, added, run_id, None if is_fleet else buckets)
@@ -216,7 +216,7 @@ class Lake:
     def _append_manifest(self, run: LakeRun) -> None:
         self._make_room(_MANIFESTS)
         row = pl.LazyFrame({"run_id": [run.run_id], "committed_at": [run.committed_at], "body": [run.as_json()]})
-        options = {} if self._delta(_MANIFESTS) else {"configuration": _KEEP}
+        options = {} if self._delta(_MANIFESTS) else {"configuration": _RETENTION}
         row.cast({"committed_at": pl.Datetime("us", "UTC")}).sink_delta(
             self._address(_MANIFESTS), mode="append", delta_write_options=options
         )
@@ -249,7 +249,7 @@ class Lake:
     def _scan(self, run: LakeRun, name: str, buckets: list[int]) -> pl.LazyFrame:
         """One table's rows in these buckets, each once: from the first of them that has it."""
         bits = sum(1 << (run.bucket_count if bucket == NO_BUCKET else bucket) for bucket in buckets)
-        first = (pl.col(MASK) & bits).bitwise_trailing_zeros()
+        first = (pl.col(BITMAP) & bits).bitwise_trailing_zeros()
         is_first = bucket_of_bit(first, run.bucket_count) == pl.col(BUCKET)
         rows = self._table(run, name).filter(pl.col(BUCKET).is_in(buckets))
         return (rows if len(buckets) == 1 else rows.filter(is_first)).select(list(TABLES[name].columns))

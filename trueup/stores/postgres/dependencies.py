@@ -1,8 +1,8 @@
-"""Closure: what else has to be read, so that a scope's accounts get the result that the whole fleet would give them.
+"""Dependencies: what else is read, so that a scope's accounts get the result that the whole fleet would give them.
 
 A child takes its parent's result; an account takes the facts of all its Stripe customers, and so of the accounts it
 shares one with; and the ledger may have filed an invoice or a charge of theirs under another account, tied to them by
-its Stripe id alone. A closed scope names all of these. What is neither in it nor tied to it is not read.
+its Stripe id alone. An expanded scope names all of these. What is neither in it nor tied to it is not read.
 
 It is worked out from the same readings that the tables are read from, so that the two cannot disagree.
 """
@@ -25,7 +25,7 @@ from trueup.stores.settings import DATABASES, Database
 
 ReadingOf = Callable[[Database], DatabaseReading]
 
-# By these Stripe ids rows of the ledger and of subs_mandate hang on Stripe's objects.
+# These Stripe ids tie rows of the ledger and of subs_mandate to Stripe's objects.
 _TIES: Final = {
     "stripe_invoices": "invoice_id",
     "stripe_charges": "charge_id",
@@ -33,11 +33,11 @@ _TIES: Final = {
 }
 
 
-def close_scope(scope: Scope, reading_of: ReadingOf) -> Scope:
+def expand_scope(scope: Scope, reading_of: ReadingOf) -> Scope:
     """The scope with everything in the databases that its accounts depend on.
 
-    Read Stripe for its `customers` and `stripe_ids` next, and then `widen` it by what Stripe said before reading
-    billing_prod and subs_dunning. A database that cannot be read adds nothing: its own reading tells what is wrong.
+    Read Stripe for its `customers` and `stripe_ids` next, and then `expand_by_stripe` before reading
+    billing_prod and subs_dunning. A database that cannot be read adds nothing: its own reading reports what is wrong.
 
     Raises:
         AccountUnknown: an account of the scope is in none of the databases.
@@ -63,8 +63,8 @@ def close_scope(scope: Scope, reading_of: ReadingOf) -> Scope:
     return replace(scope, customers=scope.customers | customers, stripe_ids=scope.stripe_ids | stripe_ids)
 
 
-def widen(scope: Scope, stripe: Snapshot) -> Scope:
-    """The scope with what Stripe said of its accounts: its customers, and the ids by which other rows hang on them."""
+def expand_by_stripe(scope: Scope, stripe: Snapshot) -> Scope:
+    """The scope with its accounts' Stripe customers, and with the Stripe ids that tie other stores' rows to them."""
     if scope.is_fleet:
         return scope
     ids = pl.concat([stripe[name].select(pl.col(column).alias("id")) for name, column in _TIES.items()])
@@ -77,7 +77,7 @@ def widen(scope: Scope, stripe: Snapshot) -> Scope:
 
 
 def _refuse_unknown(scope: Scope, reading_of: ReadingOf) -> None:
-    """Every account asked for must be in some table; where a database is out of reach, nobody can tell."""
+    """Every account of the scope must be in some table; where a database is out of reach, that is unknown."""
     unknown = scope.accounts or frozenset()
     if not unknown:
         return
@@ -86,7 +86,7 @@ def _refuse_unknown(scope: Scope, reading_of: ReadingOf) -> None:
         with_account = [name for name in tables_in(database) if "account_id" in TABLES[name].columns]
         statement = " UNION ".join(f"SELECT account_id FROM public.{quoted(n)} WHERE {{own}}" for n in with_account)
         try:
-            unknown -= _asked(reading_of(database), statement, asked)
+            unknown -= _query(reading_of(database), statement, asked)
         except StoreError:
             return
     if unknown:
@@ -95,15 +95,15 @@ def _refuse_unknown(scope: Scope, reading_of: ReadingOf) -> None:
 
 def _ids(reading_of: ReadingOf, database: Database, statement: str, scope: Scope) -> frozenset[str]:
     try:
-        return _asked(reading_of(database), statement, scope)
+        return _query(reading_of(database), statement, scope)
     except StoreError:
         return frozenset()
 
 
-def _asked(reading: DatabaseReading, statement: str, scope: Scope) -> frozenset[str]:
+def _query(reading: DatabaseReading, statement: str, scope: Scope) -> frozenset[str]:
     """The ids that a query over the scope's own rows gives."""
     query = statement.format(own=own_rows(scope, reading.bucket_count))
-    with translated(reading.database), reading.keeper.cursor() as cursor:
+    with translated(reading.database), reading.holder.cursor() as cursor:
         for setting, ids in parameters(scope).items():
             cursor.execute("SELECT set_config(%s, %s, true)", (setting, ids))
         cursor.execute(query.encode())

@@ -1,7 +1,7 @@
-"""Gather: read the tables of a database into a folder, and all the stores of a scope in the order that closes it.
+"""Gather: read the tables of a database into a folder, and all the stores of a scope in the order of its dependencies.
 
-This is the glue between the readings and the spool, without any scheduler in it: Dagster's assets, the second look and
-the apply that looks again before it writes all come through here. Stripe's reader is `trueup.stores.stripe`.
+This is the glue between the readings and the Parquet writer, without any scheduler in it: Dagster's assets, the recheck
+and the apply that reads again before it writes all come through here. Stripe's reader is `trueup.stores.stripe`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from trueup.stores.parquet_writer import TableRead, write_spool
+from trueup.stores.parquet_writer import TableRead, write_table
 from trueup.stores.postgres.dependencies import ReadingOf
 from trueup.stores.postgres.reading import DatabaseReading, open_reading, read_table, tables_in
 from trueup.stores.scope import Scope
@@ -35,10 +35,10 @@ def gather_database(
 
     Args:
         reading: the instant.
-        scope: whose rows; closed by `trueup.stores.postgres.dependencies.close_scope`, if it is not the fleet.
+        scope: whose rows; expanded by `trueup.stores.postgres.dependencies.expand_scope`, if it is not the fleet.
         into: the folder.
         names: which tables; all of the database's if left out.
-        on_rows: told of progress, from several threads.
+        on_rows: called with progress, from several threads.
 
     Raises:
         StoreError: a table could not be read whole; files of the others may be there.
@@ -55,12 +55,12 @@ def gather_table(
 ) -> TableRead:
     """Read one table of a reading into a Parquet file in a folder."""
     batches = read_table(reading, name, scope)
-    return write_spool(name, batches, into, reading.observed_at, lambda rows: on_rows(name, rows))
+    return write_table(name, batches, into, reading.observed_at, lambda rows: on_rows(name, rows))
 
 
 @contextmanager
 def readings(settings: Settings) -> Iterator[ReadingOf]:
-    """A way to get at each database's reading; each is opened when first asked for, and kept until the end."""
+    """A way to get at each database's reading; each is opened at its first use and held until the end."""
     held: dict[Database, DatabaseReading] = {}
     with ExitStack() as closing:
 

@@ -5,7 +5,7 @@ connection of its own (ADBC, binary COPY) that takes the same snapshot, so that 
 apart, show one instant. Which columns and rows is in `selects.py`. Nothing is written here.
 
 Before a table is read, its columns, their types and the role's right to read them are looked up, so that what is
-missing is told all at once, with the grant that mends it. A stream that breaks off is an error, never a short table.
+missing is named all at once, with the grant that mends it. A stream that breaks off is an error, never a short table.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DatabaseReading:
     observed_at: datetime
     bucket_count: int
     is_text_checked: bool
-    keeper: psycopg.Connection[tuple[Any, ...]]  # keeps the snapshot alive
+    holder: psycopg.Connection[tuple[Any, ...]]  # holds the snapshot open
 
     def __repr__(self) -> str:
         return f"DatabaseReading({self.database}, observed_at={self.observed_at:%Y-%m-%dT%H:%M:%S.%fZ})"
@@ -72,16 +72,16 @@ def open_reading(settings: Settings, database: Database) -> Iterator[DatabaseRea
     """
     url = reading_url(settings, database)
     with translated(database):
-        keeper = psycopg.connect(url, autocommit=False)
-    with keeper:
+        holder = psycopg.connect(url, autocommit=False)
+    with holder:
         with translated(database):
-            keeper.execute(_AT_ONE_INSTANT)
-            row = keeper.execute("SELECT pg_export_snapshot(), clock_timestamp(), current_setting('server_encoding')")
+            holder.execute(_AT_ONE_INSTANT)
+            row = holder.execute("SELECT pg_export_snapshot(), clock_timestamp(), current_setting('server_encoding')")
             snapshot, observed_at, encoding = row.fetchone() or ("", None, "")
         yield DatabaseReading(
-            database, url, snapshot, observed_at, settings.bucket_count, encoding == "SQL_ASCII", keeper
+            database, url, snapshot, observed_at, settings.bucket_count, encoding == "SQL_ASCII", holder
         )
-        keeper.rollback()
+        holder.rollback()
 
 
 def read_table(reading: DatabaseReading, name: str, scope: Scope | None = None) -> pa.RecordBatchReader:
@@ -91,7 +91,7 @@ def read_table(reading: DatabaseReading, name: str, scope: Scope | None = None) 
         reading: of the database that holds the table.
         name: one of `trueup.contract.schemas.TABLES`.
         scope: whose rows; the fleet if left out. A scope that
-            `trueup.stores.postgres.dependencies.close_scope` has closed gives all rows that its accounts depend on.
+            `trueup.stores.postgres.dependencies.expand_scope` has expanded gives all rows that its accounts depend on.
 
     Raises:
         TableMissing, ColumnMissing, PrivilegeMissing: before the first batch.
@@ -114,7 +114,7 @@ def read_frame(reading: DatabaseReading, name: str, scope: Scope | None = None) 
 def count_rows(reading: DatabaseReading, name: str) -> int:
     """How many rows a table has at the reading's instant, whatever the scope."""
     with translated(reading.database, name):
-        row = reading.keeper.execute(f"SELECT count(*) FROM public.{quoted(name)}".encode()).fetchone()
+        row = reading.holder.execute(f"SELECT count(*) FROM public.{quoted(name)}".encode()).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -134,7 +134,7 @@ def reading_url(settings: Settings, database: Database) -> str:
 def refuse_unreadable(reading: DatabaseReading, name: str) -> None:
     """Raise, naming everything that is missing at once, if the table cannot be read as STORES.md describes it."""
     with translated(reading.database, name):
-        found = reading.keeper.execute(_COLUMNS_OF, (f"public.{quoted(name)}",)).fetchall()
+        found = reading.holder.execute(_COLUMNS_OF, (f"public.{quoted(name)}",)).fetchall()
     if not found:
         raise TableMissing(
             reading.database,
@@ -182,11 +182,11 @@ def _stream(reading: DatabaseReading, name: str, scope: Scope, statement: str) -
             try:
                 for batch in cursor.fetch_record_batch():
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-            except (OSError, AdbcError) as error:  # ADBC tells an error in the middle of a stream as an OSError
+            except (OSError, AdbcError) as error:  # ADBC raises an error in the middle of a stream as an OSError
                 raise StoreNotWhole(
                     reading.database,
                     "the stream broke off",
-                    "Run it again; the server's log tells why it ended the statement.",
+                    "Run it again; the server's log says why it ended the statement.",
                     table=name,
                 ) from error
         connection.rollback()

@@ -1,8 +1,8 @@
 """Drivers' exceptions, translated into the errors of `trueup.stores.errors`.
 
-psycopg, SQLAlchemy and ADBC tell the same troubles in three ways; here they become one, by SQLSTATE. What the server
-said is kept only where it names a table, a column or a role; it may otherwise quote a row. Everything that talks to
-PostgreSQL does so inside `translated`.
+psycopg, SQLAlchemy and ADBC report the same trouble in three ways; here they become one, by SQLSTATE. The server's
+message is repeated only where it names a table, a column or a role; it may otherwise quote a row. Everything that talks
+to PostgreSQL does so inside `translated`.
 """
 
 from __future__ import annotations
@@ -49,30 +49,30 @@ def translate(store: str, error: Exception, table: str | None = None) -> StoreEr
     """The StoreError that a driver's exception amounts to."""
     state = sqlstate(error)
     if state in UNDEFINED_TABLE:
-        return TableMissing(store, said(error), _CHECK_TABLES, table=table)
+        return TableMissing(store, server_message(error), _CHECK_TABLES, table=table)
     if state in UNDEFINED_COLUMN:
-        return ColumnMissing(store, said(error), _CHECK_TABLES, table=table)
+        return ColumnMissing(store, server_message(error), _CHECK_TABLES, table=table)
     if state in NO_PRIVILEGE:
-        return PrivilegeMissing(store, said(error), _GRANT, table=table)
+        return PrivilegeMissing(store, server_message(error), _GRANT, table=table)
     if state in BAD_LOGIN + NO_SUCH_DATABASE + CONNECTION or (state is None and _is_about_connecting(error)):
-        return StoreUnreachable(store, said(error), _CHECK_ADDRESS, table=table)
+        return StoreUnreachable(store, server_message(error), _CHECK_ADDRESS, table=table)
     return StoreNotWhole(
         store,
         f"the server broke off ({state or type(error).__name__})",
-        "Run it again; the server's log tells why it ended the statement.",
+        "Run it again; the server's log says why it ended the statement.",
         table=table,
     )
 
 
 def sqlstate(error: Exception) -> str | None:
-    """The five-character code that PostgreSQL gave, where the driver tells it."""
+    """The five-character code that PostgreSQL gave, where the driver has it."""
     origin = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(origin, "sqlstate", None)
     return state if isinstance(state, str) and state else None
 
 
-def said(error: Exception) -> str:
-    """The first line of what the server said, without the statement and the driver's own prefix."""
+def server_message(error: Exception) -> str:
+    """The first line of the server's message, without the statement and the driver's own prefix."""
     origin = error.orig if isinstance(error, DBAPIError) else error
     lines = [line.strip() for line in str(origin).splitlines() if line.strip()]
     first = lines[0] if lines else type(origin).__name__

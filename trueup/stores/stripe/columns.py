@@ -1,7 +1,7 @@
-"""Which column comes from where in Stripe's objects, table by table: the whole of what is kept.
+"""Which column comes from where in Stripe's objects, table by table: the whole of what is stored.
 
-A column that is not named here is never kept: no e-mail address, name or address of a customer has a way in. Paths are
-those of API version 2026-10-28.endive (an invoice's subscription is at `parent.subscription_details.subscription`).
+A column that is not named here is never stored: no e-mail address, name or address of a customer has a way in. Paths
+are those of API version 2026-10-28.endive (an invoice's subscription is at `parent.subscription_details.subscription`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 
 class Kind(Enum):
-    """What a value must be to be kept."""
+    """What a value must be to be stored."""
 
     TEXT = "a text"
     REFERENCE = "an id or an object with an id"

@@ -1,4 +1,4 @@
-"""Stripe's objects as rows: exactly the columns of `trueup.contract.schemas`, and what could not be taken, named.
+"""Stripe's objects as rows: exactly the columns of `trueup.contract.schemas`, and what could not be stored, named.
 
 A value that is not what its column holds becomes null and is recorded as malformed, by table, key, column and rule:
 the value itself may be anything, so it is not repeated. What a sound value may *mean* is the contract's business.
@@ -39,14 +39,14 @@ def rows(table: str, objects: Sequence[Any], *, is_text_sound: bool = True) -> R
     whole = [given for given in objects if isinstance(given, dict)]
     found = {name: _values(column, whole, is_text_sound=is_text_sound) for name, column in COLUMNS[table].items()}
     keys = found[TABLES[table].key[0]].values
-    faults = [_Fault(table, None, None, "is no object")] * (len(objects) - len(whole))
-    faults += [_Fault(table, key, TABLES[table].key[0], "has no id") for key in keys if not key]
+    violations = [_Violation(table, None, None, "is no object")] * (len(objects) - len(whole))
+    violations += [_Violation(table, key, TABLES[table].key[0], "has no id") for key in keys if not key]
     for name, taken in found.items():
-        faults += [_Fault(table, keys[place], name, rule) for place, rule in taken.wrong.items()]
+        violations += [_Violation(table, keys[place], name, rule) for place, rule in taken.wrong.items()]
     series = {name: _series(table, name, taken.values) for name, taken in found.items()}
     if "unreadable" in TABLES[table].columns:
         series["unreadable"] = _unreadable(found, len(whole))
-    return Rows(pl.DataFrame([series[name] for name in TABLES[table].columns]), malformed(faults))
+    return Rows(pl.DataFrame([series[name] for name in TABLES[table].columns]), malformed(violations))
 
 
 def payment_methods(table: str, objects: Sequence[Any], *, is_text_sound: bool = True) -> Rows | None:
@@ -59,7 +59,7 @@ def payment_methods(table: str, objects: Sequence[Any], *, is_text_sound: bool =
     return rows("stripe_payment_methods", found, is_text_sound=is_text_sound) if found else None
 
 
-class _Fault(NamedTuple):
+class _Violation(NamedTuple):
     table: str
     key: str | None
     column: str | None
@@ -71,9 +71,9 @@ class _Taken(NamedTuple):
     wrong: dict[int, str]  # place in the page → the rule that the value broke
 
 
-def malformed(faults: Sequence[tuple[str, str | None, str | None, str]]) -> pl.DataFrame:
-    """Faults as a frame of `MALFORMED`."""
-    return pl.DataFrame(faults, schema=MALFORMED, orient="row")
+def malformed(violations: Sequence[tuple[str, str | None, str | None, str]]) -> pl.DataFrame:
+    """Violations as a frame of `MALFORMED`."""
+    return pl.DataFrame(violations, schema=MALFORMED, orient="row")
 
 
 def _values(column: Column, objects: list[dict[str, Any]], *, is_text_sound: bool) -> _Taken:
@@ -98,7 +98,7 @@ def _quickly(column: Column, objects: list[dict[str, Any]]) -> list[Any]:
 
 
 def _are_sound(kind: Kind, values: list[Any]) -> bool:
-    """Whether every value is of the kind, told by the set of their types: a reference here is a bare id."""
+    """Whether every value is of the kind, by the set of their types: a reference here is a bare id."""
     types = set(map(type, values)) - {type(None)}
     match kind:
         case Kind.TEXT | Kind.REFERENCE:
@@ -123,7 +123,7 @@ def _one_by_one(column: Column, objects: list[dict[str, Any]]) -> _Taken:
 
 
 def _taken(column: Column, given: dict[str, Any]) -> tuple[Any, str | None]:
-    """One value as it is kept, and the rule that it breaks, if it does: it is null then."""
+    """One value as it is stored, and the rule that it breaks, if it does: it is null then."""
     try:
         value = _quickly(column, [given])[0]
     except Wrong as wrong:

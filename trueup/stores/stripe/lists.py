@@ -1,13 +1,13 @@
-"""Reading whole lists, side by side: windows of `created`, cut smaller while there are hands free.
+"""Reading whole lists, side by side: windows of `created`, cut smaller while workers are free.
 
 A list is first one window without bounds. Whoever has read a page of a window and finds that it goes on, and that fewer
-windows wait than there are hands, cuts what is left of it in the middle of its span; the upper half goes on behind the
-last object read, the lower half becomes a window of its own. A cut follows a full page, so at most twice as many pages
-are asked for as the list has.
+windows wait than there are workers, cuts what is left of it in the middle of its span; the upper half goes on behind
+the last object read, the lower half becomes a window of its own. A cut follows a full page, so at most twice as many
+pages are requested as the list has.
 
 Windows are disjoint and the outermost have no outer bound: nothing can lie between or outside them. Stripe lists newest
 first, and a page begins behind a given object, so what arrives while we read comes in front of what we have begun to
-read and shifts nothing. A window that a server does not honour is honoured here: each object is kept by the one window
+read and shifts nothing. A window that a server does not honour is honoured here: each object is taken by the one window
 that its `created` lies in.
 """
 
@@ -36,7 +36,7 @@ class ObjectList:
     path: str
     params: Mapping[str, Any] = field(default_factory=dict)
     is_dated: bool = True  # takes `created` bounds, so it can be cut into windows
-    since: int | None = None  # the second from which on it is wanted
+    since: int | None = None  # the second from which on it is read
 
 
 _PAYMENT_METHOD: Final = {"expand": ["data.default_payment_method"]}
@@ -92,7 +92,7 @@ OnPage = Callable[[ObjectList, list[Any], bool], None]
 
 
 class Budget:
-    """How many pages a reading may cost; `is_spent` once it asked for more."""
+    """How many pages a reading may cost; `is_spent` once it needed more."""
 
     def __init__(self, pages: int | None = None) -> None:
         self._left = pages
@@ -106,9 +106,9 @@ class Budget:
 
 
 def read_lists(
-    port: StripePort, lists: Sequence[ObjectList], hands: int, on_page: OnPage, budget: Budget | None = None
+    port: StripePort, lists: Sequence[ObjectList], workers: int, on_page: OnPage, budget: Budget | None = None
 ) -> None:
-    """Reads lists to their ends, in up to `hands` threads; pages come in no order.
+    """Reads lists to their ends, in up to `workers` threads; pages come in no order.
 
     With a budget it stops once that is spent: the lists are then not whole, and the caller must not take them for it.
 
@@ -116,9 +116,9 @@ def read_lists(
         StoreNotWhole: a list could not be read to its end; names it, the window, and how many pages came.
         StoreUnreachable, PrivilegeMissing: from the port.
     """
-    work = _Work(port, lists, hands, on_page, budget or Budget())
-    with ThreadPoolExecutor(hands, thread_name_prefix="stripe") as threads:
-        running = [threads.submit(work.do) for _ in range(hands)]
+    work = _Work(port, lists, workers, on_page, budget or Budget())
+    with ThreadPoolExecutor(workers, thread_name_prefix="stripe") as threads:
+        running = [threads.submit(work.do) for _ in range(workers)]
         try:
             wait(running)
         except BaseException:
@@ -138,12 +138,12 @@ class _BrokenOff(Exception):
 
 
 class _Work:
-    """The windows that wait, shared by all hands."""
+    """The windows that wait, shared by all workers."""
 
     def __init__(
-        self, port: StripePort, lists: Sequence[ObjectList], hands: int, on_page: OnPage, budget: Budget
+        self, port: StripePort, lists: Sequence[ObjectList], workers: int, on_page: OnPage, budget: Budget
     ) -> None:
-        self._port, self._hands, self._on_page, self._budget = port, hands, on_page, budget
+        self._port, self._workers, self._on_page, self._budget = port, workers, on_page, budget
         self._waiting: deque[Window] = deque(Window(each, low=each.since) for each in lists)
         self._reading = 0
         self._is_stopped = False
@@ -152,7 +152,7 @@ class _Work:
         self.failure: BaseException | None = None
 
     def do(self) -> None:
-        """One hand: a page of a window at a time, until nothing waits and nobody reads."""
+        """One worker: a page of a window at a time, until nothing waits and nobody reads."""
         while (window := self._take()) is not None:
             rest: list[Window] = []
             try:
@@ -167,7 +167,7 @@ class _Work:
                 self._put(rest)
 
     def stop(self, failure: BaseException | None = None) -> None:
-        """Lets every hand end after its page; the first failure is the one that is told."""
+        """Lets every worker end after its page; the first failure is the one that is raised."""
         with self._changed:
             self.failure = self.failure or failure
             self._is_stopped = True
@@ -193,7 +193,7 @@ class _Work:
             self._changed.notify_all()
 
     def _read_page(self, window: Window) -> list[Window]:
-        """Reads one page and hands it on; what is left of the window, cut in two if a hand is free."""
+        """Reads one page and workers it on; what is left of the window, cut in two if a worker is free."""
         try:
             page = self._port.page(window.of.path, window.params)
         except Refused as refused:
@@ -204,14 +204,14 @@ class _Work:
         self._on_page(window.of, [each for each in taken if window.holds(each)], page.is_text_sound)
         with self._changed:
             self._pages[window.of.table] += 1
-            has_free_hands = len(self._waiting) < self._hands
+            has_free_worker = len(self._waiting) < self._workers
         if rest is None:
             return []
-        return _cut(rest) if has_free_hands else [rest]
+        return _cut(rest) if has_free_worker else [rest]
 
 
 def _rest(window: Window, page: Page) -> tuple[list[Any], Window | None]:
-    """The objects to keep of a page, and what is left of the window behind them."""
+    """The objects to take of a page, and what is left of the window behind them."""
     if not page.has_more:
         return page.objects, None
     ids = [place for place, each in enumerate(page.objects) if isinstance(each, dict) and _is_id(each.get("id"))]
@@ -258,7 +258,7 @@ def _not_whole(broken: _BrokenOff, pages: int) -> StoreNotWhole:
     failure = StoreNotWhole(
         "stripe",
         f"the list broke off in the window {broken.window}, after {pages} pages of the list: {broken}",
-        "Nothing of it was kept. Run it again; status.stripe.com tells of trouble on Stripe's side.",
+        "Nothing of it is used. Run it again; status.stripe.com shows trouble on Stripe's side.",
         table=table,
     )
     failure.__cause__ = broken

@@ -1,4 +1,4 @@
-"""Answers parsed: fast where they are sound, and still read where a text in them is not.
+"""Responses parsed: fast where they are sound, and still read where a text in them is not.
 
 Stripe writes UTF-8; a text in another encoding, or half a surrogate pair, would otherwise cost a page of sound objects.
 Mended places hold U+FFFD, by which `frames.py` knows the values that were lost.
@@ -15,14 +15,14 @@ LOST: Final = "\ufffd"
 
 
 class Parsed(NamedTuple):
-    """An answer's value, and whether every text in it came through as it was."""
+    """A response's value, and whether every text in it came through as it was."""
 
     value: Any
     is_text_sound: bool
 
 
 def parsed(body: bytes) -> Parsed | None:
-    """The JSON value of an answer, or None if it is no JSON."""
+    """The JSON value of a response, or None if it is no JSON."""
     try:
         return Parsed(orjson.loads(body), is_text_sound=True)
     except orjson.JSONDecodeError:

@@ -1,12 +1,12 @@
 """The port to Stripe: one page or one object at a time, through the official SDK's client.
 
-What belongs here is everything about asking: the pinned API version, the key, time limits, the rate limit, retries
-with back-off, and Stripe's errors translated into ours. What is asked for, and in which order, is `lists.py` and
+What belongs here is everything about a request: the pinned API version, the key, time limits, the rate limit, retries
+with back-off, and Stripe's errors translated into ours. What is requested, and in which order, is `lists.py` and
 `subset.py`; what becomes of an object is `frames.py`.
 
 The SDK builds and signs each request and tells its errors apart. It would also parse each good answer into ordered
-dicts, in pure Python, which takes ten times longer than the rest together; so its HTTP client is ours: it keeps a good
-answer's bytes for us and hands the SDK an empty object. This also keeps customers' data out of the SDK's debug log.
+dicts, in pure Python, which takes ten times longer than the rest together; so its HTTP client is ours: it stores a good
+response's bytes for us and workers the SDK an empty object. This also keeps customers' data out of the SDK's debug log.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from trueup.stores.stripe.parsing import parsed
 
 LIST_LIMIT: Final = 100  # the most that Stripe gives a page
 ENDPOINTS_AT_ONCE: Final = 4  # Stripe allows an account four times what it allows one endpoint
-SHARE_OF_RATE: Final = 0.8  # the rest is for those who work with Stripe while we look
+SHARE_OF_RATE: Final = 0.8  # the rest is for those who work with Stripe while we read
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _BAD_REQUEST, _NOT_FOUND, _SERVER_ERROR, _LOCKED = 400, 404, 500, 409
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long the reader keeps asking for one page: so many tries, with growing waits, for no longer than this."""
+class RetryPolicy:
+    """How often and how long one request is repeated: so many tries, with growing waits, for no longer than this."""
 
     attempts: int = 10
     wait_first_seconds: float = 0.2
@@ -69,11 +69,11 @@ class Unanswered(Exception):
 
 
 class StripePort:
-    """Asks Stripe. Made by `open_port`; may be used from many threads."""
+    """Sends requests to Stripe. Made by `open_port`; may be used from many threads."""
 
-    def __init__(self, settings: Settings, patience: Patience) -> None:
+    def __init__(self, settings: Settings, retry_policy: RetryPolicy) -> None:
         base = settings.stripe_api_base
-        self._bodies = _KeptBodies(settings.stripe_timeout_seconds, settings.stripe_concurrency, base)
+        self._bodies = _RawBodies(settings.stripe_timeout_seconds, settings.stripe_concurrency, base)
         self._client = stripe.StripeClient(
             settings.stripe_api_key.get_secret_value(),
             stripe_version=stripe.api_version,
@@ -83,7 +83,7 @@ class StripePort:
         )
         self._where = base or "api.stripe.com"
         self._rate = _Rates(settings)
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._has_answered = False
         self._has_given_up = False
 
@@ -95,7 +95,7 @@ class StripePort:
             StoreUnreachable, PrivilegeMissing: nothing answers, or the key is not taken.
             Unanswered: every try failed.
         """
-        answer, is_text_sound = self._ask(path, {"limit": LIST_LIMIT, **params})
+        answer, is_text_sound = self._request(path, {"limit": LIST_LIMIT, **params})
         objects, has_more = answer.get("data"), answer.get("has_more")
         if not isinstance(objects, list) or not isinstance(has_more, bool):
             raise Unanswered("the answer is not a list")
@@ -104,7 +104,7 @@ class StripePort:
     def retrieve(self, path: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], bool] | None:
         """One object by its id, and whether its text was sound; None if Stripe knows no such object."""
         try:
-            return self._ask(path, params)
+            return self._request(path, params)
         except Refused as refused:
             if refused.status == _NOT_FOUND or refused.code == "resource_missing":
                 return None
@@ -117,16 +117,16 @@ class StripePort:
     def close(self) -> None:
         self._bodies.close()
 
-    def _ask(self, path: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-        patience = self._patience
+    def _request(self, path: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        retry_policy = self._retry_policy
         try:
             for attempt in stamina.retry_context(
                 on=self._wait,
-                attempts=patience.attempts,
-                timeout=patience.timeout_seconds,
-                wait_initial=patience.wait_first_seconds,
-                wait_max=patience.wait_max_seconds,
-                wait_jitter=patience.wait_first_seconds,
+                attempts=retry_policy.attempts,
+                timeout=retry_policy.timeout_seconds,
+                wait_initial=retry_policy.wait_first_seconds,
+                wait_max=retry_policy.wait_max_seconds,
+                wait_jitter=retry_policy.wait_first_seconds,
             ):
                 with attempt:
                     self._rate.wait(path)
@@ -186,24 +186,24 @@ class StripePort:
 
 
 @contextmanager
-def open_port(settings: Settings, patience: Patience | None = None) -> Iterator[StripePort]:
+def open_port(settings: Settings, retry_policy: RetryPolicy | None = None) -> Iterator[StripePort]:
     """The port to the Stripe that the settings name, closed with the block."""
     stripe.enable_telemetry = False  # it would write an id into the home folder and send it along
-    port = StripePort(settings, patience or Patience())
+    port = StripePort(settings, retry_policy or RetryPolicy())
     try:
         yield port
     finally:
         port.close()
 
 
-class _KeptBodies(stripe.HTTPClient):
-    """The SDK's HTTP client: pooled connections, and a good answer's bytes kept for `take` in the same thread."""
+class _RawBodies(stripe.HTTPClient):
+    """The SDK's HTTP client: pooled connections, and a good response's bytes for `take` in the same thread."""
 
     name = "httpx"
 
     def __init__(self, timeout_seconds: float, connections: int, base: str | None) -> None:
         super().__init__()
-        self._kept = threading.local()
+        self._stored = threading.local()
         self._http = httpx.Client(
             timeout=timeout_seconds,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -227,13 +227,13 @@ class _KeptBodies(stripe.HTTPClient):
         )  # httpx ties the answer to its stream and back: only the collector frees it
         if answer.status_code != httpx.codes.OK:
             return answer.content, answer.status_code, answer.headers
-        self._kept.body = answer.content
+        self._stored.body = answer.content
         return b"{}", answer.status_code, answer.headers
 
     def take(self) -> bytes:
-        """The bytes of this thread's last good answer."""
-        body: bytes = self._kept.body
-        self._kept.body = b""
+        """The bytes of this thread's last good response."""
+        body: bytes = self._stored.body
+        self._stored.body = b""
         return body
 
     def close(self) -> None:

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
-from urllib.parse import quote
+from typing import Any, Final
 
 import polars as pl
 
 from trueup.contract.schemas import TABLES, Snapshot
-from trueup.stores.errors import StoreNotWhole
 from trueup.stores.parquet_writer import TableRead
 from trueup.stores.settings import Settings
-from trueup.stores.stripe.frames import payment_methods, rows
 from trueup.stores.stripe.lists import LISTS, ObjectList, read_lists
-from trueup.stores.stripe.port import Patience, Refused, StripePort, Unanswered, open_port
-from trueup.stores.stripe.table_writers import MALFORMED_FILE, OnRows, Spools
-
-STRIPE_TABLES: Final = [name for name, table in TABLES.items() if table.store == "stripe"]
+from trueup.stores.stripe.port import RetryPolicy, open_port
+from trueup.stores.stripe.reading import STRIPE_TABLES, Reading
+from trueup.stores.stripe.subset import read_subset
+from trueup.stores.stripe.table_writers import MALFORMED_FILE, OnRows, TableWriters
 
 _CONTAINERS: Final = 100_000  # the dicts and lists of twenty pages
 
@@ -43,12 +38,12 @@ def read_stripe(
     on_progress: OnRows = lambda _table, _rows: None,
     *,
     stripe_ids: Collection[str] = (),
-    known_rows: Mapping[str, int] | None = None,
-    patience: Patience | None = None,
+    rows_last_read: Mapping[str, int] | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> dict[str, TableRead]:
     """Reads Stripe into `into`/stripe_*.parquet, with the columns of `trueup.contract.schemas` and nothing else.
 
-    Values that no column can hold become null and are told in `into`/stripe_malformed.parquet (see `read_malformed`).
+    Values that no column can hold become null and are listed in `into`/stripe_malformed.parquet (see `read_malformed`).
 
     Args:
         settings: the key, the base address, the rate limit, how many requests at once.
@@ -56,30 +51,28 @@ def read_stripe(
         mandate_ids: the mandates to retrieve: those that subs_mandate names.
         mapped_customer_ids: customers that subs_customer names; those that no list shows are retrieved by id.
         into: the folder.
-        on_progress: told of each page: its table and rows.
+        on_progress: called with each page's table and rows.
         stripe_ids: of a subset, ids of invoices and charges that our ledger ties to its accounts, whosever they are.
-        known_rows: of a subset, how many rows each table had when it was last read whole; saves finding out.
-        patience: how long to go on asking; the default is right for production.
+        rows_last_read: of a subset, how many rows each table had when it was last read whole; saves finding out.
+        retry_policy: how long a request is repeated; the default is right for production.
 
     Raises:
         StoreUnreachable: nothing answers, or the key is not taken.
         PrivilegeMissing: the key may not read something.
         StoreNotWhole: something could not be read to its end; nothing is left in the folder.
     """
-    from trueup.stores.stripe.subset import read_subset
-
-    with _rare_collections(), open_port(settings, patience) as port:
-        spools = Spools(STRIPE_TABLES, into, on_progress)
-        reading = Reading(port, spools, settings.stripe_concurrency)
+    with _rare_collections(), open_port(settings, retry_policy) as port:
+        writers = TableWriters(STRIPE_TABLES, into, on_progress)
+        reading = Reading(port, writers, settings.stripe_concurrency)
         try:
             if scope_customers is None:
                 _read_whole(reading, mapped_customer_ids)
             else:
-                read_subset(reading, scope_customers | set(mapped_customer_ids), stripe_ids, known_rows or {})
+                read_subset(reading, scope_customers | set(mapped_customer_ids), stripe_ids, rows_last_read or {})
             reading.retrieve_all("stripe_mandates", "/v1/mandates", mandate_ids, {})
-            return spools.finish(reading.observed_at)
+            return writers.finish(reading.observed_at)
         except BaseException:
-            spools.discard()
+            writers.discard()
             raise
 
 
@@ -105,60 +98,6 @@ def with_unreadable(snapshot: Snapshot, folder: Path) -> dict[str, pl.LazyFrame]
     }
 
 
-class Keep(Protocol):
-    """Takes objects of a table as they come."""
-
-    def __call__(self, table: str, objects: list[Any], *, is_text_sound: bool = True) -> None: ...
-
-
-class Reading:
-    """One reading of Stripe while it goes on: what pages and single objects bring, as rows in the spools."""
-
-    def __init__(self, port: StripePort, spools: Spools, hands: int) -> None:
-        self.port, self.spools, self.hands = port, spools, hands
-        self.observed_at = dict.fromkeys(STRIPE_TABLES, datetime.now(UTC))
-
-    def keep(self, table: str, objects: list[Any], *, is_text_sound: bool = True) -> None:
-        """Rows of these objects, and of the payment methods that they name."""
-        self.spools.add(table, rows(table, objects, is_text_sound=is_text_sound))
-        named = payment_methods(table, objects, is_text_sound=is_text_sound)
-        self.spools.add("stripe_payment_methods", named)
-
-    def retrieve_all(
-        self,
-        table: str,
-        path: str,
-        ids: Collection[str],
-        params: Mapping[str, Any],
-        keep: Keep | None = None,
-    ) -> None:
-        """Objects by their ids; those that Stripe does not know have no row.
-
-        Raises:
-            StoreNotWhole: one of them could not be asked for.
-        """
-        wanted = [quote(name, safe="") for name in sorted(ids) if _can_be_asked(name)]
-        with ThreadPoolExecutor(self.hands, thread_name_prefix="stripe") as threads:
-            try:
-                for found in threads.map(lambda name: self._retrieved(table, f"{path}/{name}", params), wanted):
-                    if found is not None:
-                        (keep or self.keep)(table, [found[0]], is_text_sound=found[1])
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _retrieved(self, table: str, path: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], bool] | None:
-        try:
-            return self.port.retrieve(path, params)
-        except (Unanswered, Refused) as trouble:
-            raise StoreNotWhole(
-                "stripe",
-                f"{path} could not be read: {trouble}",
-                "Nothing was kept. Run it again; status.stripe.com tells of trouble on Stripe's side.",
-                table=table.removeprefix("stripe_"),
-            ) from trouble
-
-
 def _read_whole(reading: Reading, mapped_customer_ids: Collection[str]) -> None:
     """All lists, and then the mapped customers that the list does not show."""
     listed: set[str] = set()
@@ -166,9 +105,9 @@ def _read_whole(reading: Reading, mapped_customer_ids: Collection[str]) -> None:
     def on_page(of: ObjectList, objects: list[Any], is_text_sound: bool) -> None:  # noqa: FBT001  # lists.OnPage
         if of.table == "stripe_customers":
             listed.update(each["id"] for each in objects if isinstance(each, dict) and isinstance(each.get("id"), str))
-        reading.keep(of.table, objects, is_text_sound=is_text_sound)
+        reading.store(of.table, objects, is_text_sound=is_text_sound)
 
-    read_lists(reading.port, LISTS, reading.hands, on_page)
+    read_lists(reading.port, LISTS, reading.workers, on_page)
     missing = set(mapped_customer_ids) - listed
     reading.retrieve_all("stripe_customers", "/v1/customers", missing, CUSTOMER)
 
@@ -186,8 +125,3 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
-
-
-def _can_be_asked(object_id: str) -> bool:
-    """Whether an id can stand in an address: our mapping may hold anything; Stripe's are never empty or dots."""
-    return object_id.strip(" .") != ""

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -27,16 +27,14 @@ from trueup.contract.schemas import TABLES
 from trueup.stores.stripe.frames import rows
 from trueup.stores.stripe.lists import LISTS, Budget, ObjectList, OnPage, read_lists
 from trueup.stores.stripe.port import LIST_LIMIT, Refused, Unanswered
-
-if TYPE_CHECKING:
-    from trueup.stores.stripe.reader import Reading
+from trueup.stores.stripe.reading import Reading
 
 
 def read_subset(
-    reading: Reading, customers: Collection[str], stripe_ids: Collection[str], known_rows: Mapping[str, int]
+    reading: Reading, customers: Collection[str], stripe_ids: Collection[str], rows_last_read: Mapping[str, int]
 ) -> None:
     """Reads what these customers, and the invoices and charges of these ids, depend on."""
-    subset = _Subset(reading, known_rows)
+    subset = _Subset(reading, rows_last_read)
     mine = {"customer_id": set(customers)}
     subset.retrieve("stripe_customers", customers)
     for table in ("stripe_subscriptions", "stripe_invoices", "stripe_payment_intents", "stripe_charges"):
@@ -83,8 +81,8 @@ def _follow_money_back(subset: _Subset, customers: Collection[str]) -> None:
 class _Subset:
     """What has been read of the subset so far, by the ids in it."""
 
-    def __init__(self, reading: Reading, known_rows: Mapping[str, int]) -> None:
-        self._reading, self._known_rows = reading, known_rows
+    def __init__(self, reading: Reading, rows_last_read: Mapping[str, int]) -> None:
+        self._reading, self._rows_last_read = reading, rows_last_read
         self._values: dict[tuple[str, str], set[str]] = {}
         self._first: dict[str, datetime] = {}
         self._lock = threading.Lock()
@@ -100,9 +98,9 @@ class _Subset:
         filtered = [_filtered(of, name, value) for name, values in by.items() for value in sorted(values)]
         if not filtered or self._read_whole(of, len(filtered), wanted):
             return
-        is_heeded = all(self._heeds(of, name, min(values)) for name, values in by.items() if values)
-        lists = filtered if is_heeded else [of]
-        read_lists(self._reading.port, lists, self._reading.hands, self._on_page(wanted))
+        is_filtered = all(self._honours_filter(of, name, min(values)) for name, values in by.items() if values)
+        lists = filtered if is_filtered else [of]
+        read_lists(self._reading.port, lists, self._reading.workers, self._on_page(wanted))
 
     def read_closings(self) -> None:
         """The events that closed one of the disputes."""
@@ -111,7 +109,7 @@ class _Subset:
         since = int(self._first["stripe_disputes"].timestamp())
         closings = replace(_LIST_OF["stripe_events"], params={"types": [_DISPUTE_CLOSED]}, since=since)
         wanted = {"object_id": self.of("stripe_disputes", "dispute_id")}
-        read_lists(self._reading.port, [closings], self._reading.hands, self._on_page(wanted))
+        read_lists(self._reading.port, [closings], self._reading.workers, self._on_page(wanted))
 
     def retrieve(self, table: str, ids: Collection[str]) -> None:
         """Objects by their ids, unless they are here already."""
@@ -121,14 +119,14 @@ class _Subset:
 
     def _read_whole(self, of: ObjectList, requests: int, wanted: Mapping[str, Collection[str]]) -> bool:
         """Reads the list whole, if that costs no more than so many requests; false if it was given up."""
-        known = self._known_rows.get(of.table)
+        known = self._rows_last_read.get(of.table)
         if known is not None and known > requests * LIST_LIMIT:
             return False
         budget = Budget(requests if known is None else None)
-        read_lists(self._reading.port, [of], self._reading.hands, self._on_page(wanted), budget)
+        read_lists(self._reading.port, [of], self._reading.workers, self._on_page(wanted), budget)
         return not budget.is_spent
 
-    def _heeds(self, of: ObjectList, name: str, value: str) -> bool:
+    def _honours_filter(self, of: ObjectList, name: str, value: str) -> bool:
         """Whether the server heeds a filter. One that does not would give us the whole list for every value."""
         try:
             page = self._reading.port.page(of.path, _filtered(of, name, value).params)
@@ -165,7 +163,7 @@ class _Subset:
             if isinstance(first, datetime):
                 self._first[table] = min(first, self._first.get(table, first))
         if new:
-            self._reading.keep(table, new, is_text_sound=is_text_sound)
+            self._reading.store(table, new, is_text_sound=is_text_sound)
 
 
 _LIST_OF: Final = {each.table: each for each in LISTS}

@@ -26,13 +26,13 @@ OnRows = Callable[[str, int], None]
 """Called with a table's name and how many more of its rows have come; from several threads."""
 
 
-class Spools:
+class TableWriters:
     """The files of one reading. `finish` puts them in their place; without it, `discard` leaves nothing."""
 
     def __init__(self, tables: list[str], into: Path, on_rows: OnRows) -> None:
         into.mkdir(parents=True, exist_ok=True)
         self._into, self._on_rows = into, on_rows
-        self._spools = {name: _Spool(name, into) for name in tables}
+        self._writers = {name: _TableWriter(name, into) for name in tables}
         self._malformed: list[pl.DataFrame] = []
         self._lock = threading.Lock()
 
@@ -41,24 +41,24 @@ class Spools:
         if rows is None:
             return
         with self._lock:
-            self._spools[table].add(rows.frame)
+            self._writers[table].add(rows.frame)
             if not rows.malformed.is_empty():
                 self._malformed.append(rows.malformed)
         self._on_rows(table, rows.frame.height)
 
     def finish(self, observed_at: dict[str, datetime]) -> dict[str, TableRead]:
         """Closes all files and puts them in their place; that of the malformed values beside them."""
-        reads = {name: spool.finish(observed_at[name]) for name, spool in self._spools.items()}
+        reads = {name: writer.finish(observed_at[name]) for name, writer in self._writers.items()}
         faults = pl.concat([pl.DataFrame(schema=MALFORMED), *self._malformed]).unique(maintain_order=True)
         faults.sort("table", "key", "column", nulls_last=False).write_parquet(self._into / MALFORMED_FILE)
         return reads
 
     def discard(self) -> None:
-        for spool in self._spools.values():
-            spool.discard()
+        for writer in self._writers.values():
+            writer.discard()
 
 
-class _Spool:
+class _TableWriter:
     def __init__(self, name: str, into: Path) -> None:
         self._name = name
         self._path = into / f"{name}.parquet"
