@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from trueup.audit.run_folder import read_frame, run_folder
-from trueup.drift import CATEGORIES, CODES, is_counted
+from trueup.drift import AUDITED_CATEGORIES, CODES, is_counted
 from trueup.stores.settings import Settings
 
 ACCOUNTS_NAMED = 10
@@ -49,4 +49,4 @@ def verdict(findings: pl.DataFrame, category: str) -> dg.AssetCheckResult:
     )
 
 
-GROUP_CHECKS = [group_check(category) for category in CATEGORIES]
+GROUP_CHECKS = [group_check(category) for category in AUDITED_CATEGORIES]

@@ -8,7 +8,7 @@ import pytest
 from checks import contracts, disagreements, trend
 from trueup.contract import VIOLATIONS
 from trueup.contract.schemas import FINDINGS
-from trueup.drift import CATEGORIES
+from trueup.drift import AUDITED_CATEGORIES
 
 
 def findings(*rows: tuple[str, str, str, bool]) -> pl.DataFrame:
@@ -28,7 +28,7 @@ def number(result: object, name: str) -> object:
 
 
 def test_every_root_group_has_a_check() -> None:
-    assert len(disagreements.GROUP_CHECKS) == len(CATEGORIES) == 8
+    assert len(disagreements.GROUP_CHECKS) == len(AUDITED_CATEGORIES) == 8
 
 
 def test_a_group_fails_by_its_roots_and_tells_its_findings_by_code() -> None:

@@ -26,28 +26,28 @@ FEATURES = ("api", "exports", "sso")
 NOBODY = ("acct_of_nobody", "acct_of_nobody_else")
 
 
-def furnish(world: World) -> World:
+def populate(world: World) -> World:
     """The world with every table filled."""
     swept = sweep(world.snapshot, as_of=world.as_of, livemode=world.policy.livemode)
     desired = compute(swept.frames, world.policy, world.as_of, violations=swept.violations).desired.to_dicts()
     tables = {name: frame.collect().to_dicts() for name, frame in world.snapshot.items()}
-    Furnisher(world, tables, desired).furnish()
+    Populator(world, tables, desired).populate()
     frames = {name: pl.DataFrame(rows, schema=TABLES[name].schema).lazy() for name, rows in tables.items()}
     return replace(world, snapshot=frames)
 
 
-class Furnisher:
+class Populator:
     """Fills the tables of one world."""
 
     def __init__(self, world: World, tables: dict[str, list[Row]], desired: list[Row]) -> None:
-        self.rng = Random(f"furnished {world.seed}")  # noqa: S311 - a seeded world, not a secret
+        self.rng = Random(f"populated {world.seed}")  # noqa: S311 - a seeded world, not a secret
         self.world = world
         self.as_of = world.as_of
         self.tables = tables
         self.desired = {row["account_id"]: row for row in desired}
         self.serial = 0
 
-    def furnish(self) -> None:
+    def populate(self) -> None:
         self._products()
         for account in list(self.tables["accounts"]):
             self._account(account)
@@ -60,6 +60,8 @@ class Furnisher:
         self._subscriptions()
         self._refunds()
         self._credit_notes()
+        self._billed_periods()
+        self._orphan_charges()
 
     def put(self, table: str, **values: Any) -> None:
         row = {column: values.get(column) for column in TABLES[table].columns}
@@ -234,6 +236,19 @@ class Furnisher:
         for row in self.tables["charges"]:
             if row["status"] == "succeeded" and self.chance(0.1):
                 row["amount_refunded"] = self.rng.choice((0, row["amount"]))
+
+    def _billed_periods(self) -> None:
+        """What invoices bill: often the same item from the same instant, seldom nothing, and sometimes no lines."""
+        periods = (None, [], ["si_1@100"], ["si_1@100", "si_2@100"], ["si_2@100", "si_2@100"], ["si_1@200"])
+        for row in self.tables["stripe_invoices"]:
+            row["billed_periods"] = self.rng.choice(periods)
+            if self.chance(0.5):
+                row["billing_reason"] = "subscription_cycle"
+
+    def _orphan_charges(self) -> None:
+        for row in self.tables["charges"]:
+            if self.chance(0.02):
+                row["invoice_id"] = "inv_of_nobody"
 
     def _credit_notes(self) -> None:
         """Credit notes as large as a lost dispute, or just not, beside refunds that want one too."""

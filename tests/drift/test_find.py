@@ -12,7 +12,15 @@ from tests.drift.world import NOW, READ_AT, days_ago, make_world
 from trueup.drift import CODES
 from trueup.drift.find import RULES
 
-NO_RULE_OF_THEIR_OWN = {"SRC_STALE", "SRC_PARTIAL", "EVT_STUCK_MOOT"}
+NO_RULE_OF_THEIR_OWN = {
+    "SRC_STALE",
+    "SRC_PARTIAL",
+    "MIRROR_DRIFT",
+    "EVT_STUCK_MOOT",
+    "EVT_GAP",
+    "EVT_CONFLICT",
+    "EVT_HORIZON",
+}
 
 
 def test_every_code_has_one_rule() -> None:
@@ -143,8 +151,8 @@ def test_all_broken_values_of_one_object_are_one_finding() -> None:
     findings = world.findings()
 
     assert findings.select("account_id", "code", "object_id", "stores", "owner").rows() == [
-        ("paid", "SRC_CONTRACT", "in_paid_1", ["billing_prod"], "A2 invoices"),
-        ("paid", "SRC_CONTRACT", None, ["cf_prod", "subs_account"], "A1 accounts, A1 profiles"),
+        ("paid", "SRC_CONTRACT", "inv_paid_1", ["billing_prod"], "A2 invoices"),
+        ("paid", "SRC_CONTRACT", "paid", ["cf_prod", "subs_account"], "A1 accounts, A1 profiles"),
     ]
     violations = json.loads(findings["observed"][0])["violations"]
     assert {(violation["column"], violation["value"]) for violation in violations} == {

@@ -55,6 +55,8 @@ class Bench:
                 self.customers_of[row["account_id"]].add(row["stripe_customer_id"])
                 self.accounts_of[row["stripe_customer_id"]].add(row["account_id"])
         self.judged: dict[str, Result] = {}
+        broken = {row["object_id"] for row in violations if row["table"] == "stripe_invoices"}
+        self.known_to_stripe = broken | set(facts.stripe_invoices)
 
     def result(self, account_id: str) -> Result:
         if account_id not in self.judged:
@@ -68,7 +70,8 @@ class Bench:
         if self.facts.accounts[account_id]["parent_account_id"] is not None:
             return self._child(account_id)
         account = self.account(account_id)
-        why = account.identity_trouble() | self._store_trouble(self.tables_with_violations[account_id])
+        why = account.identity_trouble() | account.unknown_trouble(self.known_to_stripe)
+        why |= self._store_trouble(self.tables_with_violations[account_id])
         return self._row(account_id, account.answer(), account.reasons(), why)
 
     def account(self, account_id: str) -> Account:
@@ -84,6 +87,7 @@ class Bench:
             internal=internal_view(self.facts, account_id, stripe, self.policy, timezone),
             customers=customers,
             is_sharing=any(len(self.accounts_of[customer]) > 1 for customer in customers),
+            tags=ladder.tags_of(row),
         )
 
     def _child(self, account_id: str) -> Result:
@@ -91,7 +95,7 @@ class Bench:
         parent = self.facts.accounts.get(self.facts.accounts[account_id]["parent_account_id"])
         own_trouble = self._store_trouble(self.tables_with_violations[account_id] & OF_A_CHILD)
         if parent is None or parent["parent_account_id"] is not None:
-            return self._row(account_id, Answer(), set(), {"parent_unresolved"} | own_trouble)
+            return self._row(account_id, Answer(), set(), {"parent_unresolved"} | own_trouble & {"source_not_whole"})
         taken = self.result(parent["account_id"])
         reasons = sorted({*taken["reasons"], "delegated", *own_trouble})
         result = {**taken, "account_id": account_id, "reasons": reasons}
@@ -167,6 +171,7 @@ class Account:
     internal: list[Invoice]
     customers: set[str]
     is_sharing: bool
+    tags: set[str]
 
     @property
     def deciding(self) -> list[Invoice]:
@@ -230,7 +235,8 @@ class Account:
         """Invoices with their rungs above 0. A ladder given as data gives all that is unpaid one rung."""
         if self.policy.ladder is None:
             return [(invoice, rung) for invoice in invoices if (rung := invoice.rung(today)) > 0]
-        rung = ladder.rank(self.policy.ladder, invoices, today)
+        decline = ladder.last_decline(self.deciding)
+        rung = ladder.rank(self.policy.ladder, invoices, decline, self.tags, today)
         return [(invoice, rung) for invoice in invoices if rung > 0 and invoice.rung(today) > 0]
 
     # Can it be told?
@@ -248,6 +254,12 @@ class Account:
         if self.is_sharing:
             why.add("shared_customer")
         return why
+
+    def unknown_trouble(self, known_to_stripe: set[str]) -> set[str]:
+        """An invoice that Stripe is said to collect, late and owed by our books, and Stripe has never heard of it."""
+        late = [bill for bill in self.internal if bill.owed and bill.is_late(self.today)]
+        named = [bill.row["stripe_invoice_id"] for bill in late if bill.row["stripe_invoice_id"] is not None]
+        return set() if known_to_stripe.issuperset(named) else {"unknown_to_stripe"}
 
     # Day by day.
 

@@ -52,6 +52,7 @@ class Audit:
     def __init__(self, snapshot: Mapping[str, Any], policy: Any, as_of: datetime, violations: list[Row]) -> None:
         self.policy = policy
         self.as_of = as_of
+        self.violations = violations
         self.tables = read(snapshot)
         self.facts = Facts(self.tables, as_of)
         bench = Bench(self.facts, policy, violations, frozenset())
@@ -62,9 +63,6 @@ class Audit:
         self.products = by(self.tables["products"], "plan_code")
         self.subscriptions_of_customer = grouped(self.facts.subscriptions.values(), "customer_id")
         self.invoices_of_stripe_id = grouped(self.all_invoices, "stripe_invoice_id")
-        self.refunds_of_intent_alone = grouped(
-            [row for row in self.tables["stripe_refunds"] if row["charge_id"] is None], "payment_intent_id"
-        )
         self.stripe_invoices_of_subscription = grouped(self.facts.stripe_invoices.values(), "subscription_id")
         self.outside_invoices_of_subscription = grouped(
             [row for row in self.all_invoices if row["stripe_invoice_id"] is None], "stripe_subscription_id"

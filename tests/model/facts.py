@@ -72,6 +72,8 @@ class Facts:
         self.charges_of_intent = grouped(known["stripe_charges"], "payment_intent_id")
         self.refunds_of_charge = grouped(known["stripe_refunds"], "charge_id")
         self.refunds_of_intent = grouped(known["stripe_refunds"], "payment_intent_id")
+        self.internal_invoices = by(known["invoices"], "invoice_id")
+        self.all_refunds_of_intent = grouped(tables["stripe_refunds"], "payment_intent_id")
         self.all_refunds_of_charge = grouped(tables["stripe_refunds"], "charge_id")
         self.disputes_of_charge = grouped(known["stripe_disputes"], "charge_id")
         self.disputes_of_intent = grouped(known["stripe_disputes"], "payment_intent_id")

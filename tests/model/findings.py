@@ -14,14 +14,26 @@ from itertools import groupby
 from typing import Any
 
 from tests.model import findings_account, findings_identity, findings_money, findings_retry
+from tests.model.at_stake import at_stake
 from tests.model.audit import Audit, Finding
 from tests.model.facts import Row
 
-ORDER = ("source", "identity", "money", "retry", "subscription", "dunning", "entitlement")
+ORDER = (
+    "source",
+    "identity",
+    "money",
+    "settlement",
+    "ledger",
+    "tax",
+    "retry and mandate",
+    "subscription",
+    "dunning",
+    "entitlement",
+)
 CATEGORIES: dict[str, tuple[Callable[[Audit], Iterator[Finding]], ...]] = {
     "identity": findings_identity.RULES,
     "money": findings_money.RULES,
-    "retry": findings_retry.RULES,
+    "retry and mandate": findings_retry.RULES,
     "subscription": findings_retry.SUBSCRIPTION_RULES,
     "dunning": findings_account.DUNNING_RULES,
     "entitlement": findings_account.ENTITLEMENT_RULES,
@@ -39,11 +51,14 @@ def disagreements(
         by_category[category] = {finding for rule in rules for finding in rule(audit)}
     troubled = {finding.account_id for found in by_category.values() for finding in found}
     by_category["event"] = set(findings_account.events(audit, troubled))
-    return rooted([(category, finding) for category, found in by_category.items() for finding in found])
+    rows = rooted([(category, finding) for category, found in by_category.items() for finding in found])
+    return [
+        {**row, "at_stake": at_stake(audit, Finding(**{name: row[name] for name in Finding._fields}))} for row in rows
+    ]
 
 
 def broken_row(violation: Row) -> Finding:
-    return Finding(violation["account_id"], "SRC_CONTRACT", violation["object_id"], "S2")
+    return Finding(violation["account_id"], "SRC_CONTRACT", violation["key"], "S2")
 
 
 def rooted(found: list[tuple[str, Finding]]) -> list[Row]:

@@ -119,7 +119,8 @@ def events(audit: Audit, troubled: set[str | None]) -> Iterator[Finding]:
         if row["received_at"] > audit.as_of or is_resolved(audit, row):
             continue
         if not row["is_well_formed"]:
-            yield Finding(account_id, "EVT_MALFORMED", event_id, "S2")
+            if row["status"] != "dead":  # a person has buried it
+                yield Finding(account_id, "EVT_MALFORMED", event_id, "S2")
         elif row["status"] != "dead" and row["received_at"] < audit.as_of - timedelta(hours=1):
             is_moot = account_id is None or account_id not in troubled
             yield Finding(account_id, "EVT_STUCK_MOOT" if is_moot else "EVT_STUCK", event_id, "S4" if is_moot else "S1")

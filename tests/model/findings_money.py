@@ -89,15 +89,41 @@ def pay_unrecorded(audit: Audit) -> Iterator[Finding]:
                     yield Finding(account_id, "PAY_UNRECORDED", charge["charge_id"], "S2")
 
 
+def inv_duplicate_period(audit: Audit) -> Iterator[Finding]:
+    """Of the invoices that bill one item from one instant all but the first are too many."""
+    seen: dict[tuple[str, str], str] = {}
+    rows = [row for row in audit.facts.stripe_invoices.values() if is_cycle(audit, row)]
+    for row in sorted(rows, key=lambda row: (row["created_at"] is None, row["created_at"], row["invoice_id"])):
+        for period in row["billed_periods"] or []:
+            first = seen.setdefault((row["subscription_id"], period), row["invoice_id"])
+            if first != row["invoice_id"]:
+                for account_id in audit.accounts_of.get(row["customer_id"], ()):
+                    yield Finding(account_id, "INV_DUPLICATE_PERIOD", row["invoice_id"], "S1")
+
+
+def is_cycle(audit: Audit, row: Row) -> bool:
+    is_counted = row["subscription_id"] is not None and row["billing_reason"] == "subscription_cycle"
+    return is_counted and audit.is_our_mode(row) and status_at(row, audit.facts) not in ("void", "draft")
+
+
+def chg_orphan_invoice(audit: Audit) -> Iterator[Finding]:
+    known = {row["invoice_id"] for row in audit.tables["invoices"]}
+    broken = {violation["key"] for violation in audit.violations if violation["table"] == "invoices"}
+    for invoice_id, charges in audit.facts.internal_charges_of_invoice.items():
+        if invoice_id not in known | broken:
+            for row in charges:
+                yield Finding(row["account_id"], "CHG_ORPHAN_INVOICE", row["charge_id"], "S2")
+
+
 def refund_unrecorded(audit: Audit) -> Iterator[Finding]:
-    """Succeeded refunds by T; of ours, what Stripe gave back later was not there at T."""
+    """Succeeded refunds by T against what billing_prod had recorded by T, as rule 2 dates it."""
     for charge_id, rows in audit.facts.internal_charges_of_provider_id.items():
         if charge_id not in audit.facts.charges:
             continue
         at_stripe = sum(row["amount"] for row in refunds_of(audit, charge_id) if row["created_at"] <= audit.as_of)
-        later = sum(row["amount"] for row in refunds_of(audit, charge_id) if row["created_at"] > audit.as_of)
         for row in rows:
-            if max(0, row["amount_refunded"] - later) != at_stripe:
+            recorded = sum(part.amount for part in money.dated_refunds(audit.facts, row) if part.at <= audit.as_of)
+            if recorded != at_stripe:
                 yield Finding(row["account_id"], "REFUND_UNRECORDED", charge_id, "S1")
 
 
@@ -124,6 +150,8 @@ RULES = (
     inv_status,
     inv_amount_mismatch,
     inv_currency_mismatch,
+    inv_duplicate_period,
+    chg_orphan_invoice,
     pay_double_charge,
     pay_unlinked,
     pay_unrecorded,
@@ -137,7 +165,7 @@ def pairs(audit: Audit) -> Iterator[tuple[Row, Row]]:
     """billing_prod's invoices beside the same invoice at Stripe."""
     for row in audit.all_invoices:
         theirs = audit.facts.stripe_invoices.get(row["stripe_invoice_id"])
-        if theirs is not None:
+        if theirs is not None and audit.is_our_mode(theirs):
             yield row, theirs
 
 
@@ -149,11 +177,8 @@ def deciding(audit: Audit) -> Iterator[tuple[str, Invoice]]:
 
 
 def refunds_of(audit: Audit, charge_id: str) -> list[Row]:
-    """Every succeeded refund of a charge; one that names only an intent is of the charge with which that succeeded."""
-    charge = audit.facts.charges[charge_id]
-    by_intent = audit.refunds_of_intent_alone[charge["payment_intent_id"]] if charge["status"] == "succeeded" else []
-    some = [*audit.facts.all_refunds_of_charge[charge_id], *by_intent]
-    return [refund for refund in some if refund["status"] == "succeeded"]
+    """Every succeeded refund of a charge, whenever."""
+    return money.stripe_refunds(audit.facts, charge_id)
 
 
 def is_at_stripe(bill: Invoice) -> bool:
@@ -178,12 +203,7 @@ def refunded(facts: Facts, bill: Invoice) -> int:
             for refund in money.refunds(facts, invoice_id)
             if refund["status"] == "succeeded" and invoice_id == min(money.invoices_served(facts, refund))
         )
-    return sum(
-        part.amount
-        for charge in internal_charges(facts, invoice_id)
-        for part in money.dated_refunds(facts, charge)
-        if part.at <= facts.as_of
-    )
+    return sum(part.amount for part in money.internal_refunds(facts, invoice_id))
 
 
 def credited(facts: Facts, bill: Invoice) -> int:

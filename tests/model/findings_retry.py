@@ -41,11 +41,11 @@ def retry_double_owner(audit: Audit) -> Iterator[Finding]:
         if schedule["owner"] != "internal" or theirs is None or not audit.is_our_mode(theirs):
             continue
         if status_at(theirs, audit.facts) == "open" and theirs["next_payment_attempt_at"] is not None:
-            yield Finding(schedule["account_id"], "RETRY_DOUBLE_OWNER", invoice["stripe_invoice_id"], "S1")
+            yield Finding(invoice["account_id"], "RETRY_DOUBLE_OWNER", invoice["stripe_invoice_id"], "S1")
 
 
 def retry_on_settled(audit: Audit) -> Iterator[Finding]:
-    for schedule, invoice in scheduled(audit):
+    for _, invoice in scheduled(audit):
         stripe_id = invoice["stripe_invoice_id"]
         decides = audit.facts.stripe_invoices.get(stripe_id) if stripe_id else invoice
         if (
@@ -54,7 +54,7 @@ def retry_on_settled(audit: Audit) -> Iterator[Finding]:
             and status_at(decides, audit.facts) in ("paid", "void", "uncollectible")
         ):
             object_id = stripe_id or invoice["invoice_id"]
-            yield Finding(schedule["account_id"], "RETRY_ON_SETTLED", object_id, "S2")
+            yield Finding(invoice["account_id"], "RETRY_ON_SETTLED", object_id, "S2")
 
 
 def no_attempt_made(audit: Audit) -> Iterator[Finding]:

@@ -58,7 +58,9 @@ def stripe_money(facts: Facts, row: Row, policy: Any) -> Money:
     base = 0 if status in SETTLED else stripe_base(facts, row)
     taken_back = stripe_taken_back(facts, row["invoice_id"], policy) if status == "paid" else []
     overpaid = max(0, paid_by_invoice_payments(facts, row["invoice_id"]) - row["amount_due"])
-    return _money(row, status, base, taken_back, overpaid, stripe_credited(facts, row["invoice_id"]), policy)
+    refunded = sum(refund.amount for refund in stripe_refunds_of_invoice(facts, row["invoice_id"]))
+    credited = stripe_credited(facts, row["invoice_id"])
+    return _money(row, status, base, taken_back, refunded, overpaid, credited, policy)
 
 
 def internal_money(facts: Facts, row: Row, policy: Any) -> Money:
@@ -69,7 +71,8 @@ def internal_money(facts: Facts, row: Row, policy: Any) -> Money:
     collected = sum(charge["amount"] for charge in charges if charge["status"] == "succeeded")
     overpaid = max(0, collected - row["amount_due"])
     credited = sum(note["amount"] for note in facts.internal_credit_notes_of_invoice[row["invoice_id"]])
-    return _money(row, status, base, taken_back, overpaid, credited, policy)
+    refunded = sum(refund.amount for refund in internal_refunds(facts, row["invoice_id"]))
+    return _money(row, status, base, taken_back, refunded, overpaid, credited, policy)
 
 
 def is_owed(  # noqa: PLR0911 - one answer per line of the rule
@@ -97,13 +100,22 @@ def tolerance(row: Row, policy: Any) -> int:
 
 
 def _money(
-    row: Row, status: str, base: int, taken_back: list[TakenBack], overpaid: int, credited: int, policy: Any
+    row: Row,
+    status: str,
+    base: int,
+    taken_back: list[TakenBack],
+    refunded: int,
+    overpaid: int,
+    credited: int,
+    policy: Any,
 ) -> Money:
     """Base + reversal, never below 0, and the instant with which the reversal first exceeded the tolerance."""
     if status != "paid":
         return Money(status, max(0, base), None)
     if policy.reopen_on_refund == "always":
         credited = 0
+    if policy.reopen_on_refund == "never":  # notes cover refunds first, even those that reopen nothing
+        credited = max(0, credited - max(0, refunded - overpaid))
     reversal, reversal_at = 0, None
     for back in sorted(taken_back, key=lambda back: back.at):
         reversal += back.amount
@@ -158,11 +170,7 @@ def _is_void(facts: Facts, note: Row) -> bool:
 def stripe_taken_back(facts: Facts, invoice_id: str, policy: Any) -> list[TakenBack]:
     back = []
     if policy.reopen_on_refund != "never":
-        back += [
-            TakenBack(refund["created_at"], refund["amount"])
-            for refund in refunds(facts, invoice_id)
-            if refund["status"] == "succeeded" and invoice_id == min(invoices_served(facts, refund))
-        ]
+        back += stripe_refunds_of_invoice(facts, invoice_id)
     if policy.reopen_on_lost_dispute:
         back += [
             TakenBack(dispute["created_at"], dispute["amount"])
@@ -170,6 +178,15 @@ def stripe_taken_back(facts: Facts, invoice_id: str, policy: Any) -> list[TakenB
             if is_lost(facts, dispute, policy)
         ]
     return back
+
+
+def stripe_refunds_of_invoice(facts: Facts, invoice_id: str) -> list[TakenBack]:
+    """Succeeded refunds by T, each on the smallest of the invoices that its payment served."""
+    return [
+        TakenBack(refund["created_at"], refund["amount"])
+        for refund in refunds(facts, invoice_id)
+        if refund["status"] == "succeeded" and invoice_id == min(invoices_served(facts, refund))
+    ]
 
 
 def refunds(facts: Facts, invoice_id: str) -> list[Row]:
@@ -244,8 +261,7 @@ def internal_base(facts: Facts, row: Row) -> int:
 def internal_taken_back(facts: Facts, invoice_id: str, policy: Any) -> list[TakenBack]:
     back = []
     if policy.reopen_on_refund != "never":
-        for charge in internal_charges(facts, invoice_id):
-            back += [part for part in dated_refunds(facts, charge) if part.at <= facts.as_of]
+        back += internal_refunds(facts, invoice_id)
     if policy.reopen_on_lost_dispute:
         back += [
             TakenBack(dispute["created_at"], dispute["amount"])
@@ -255,15 +271,61 @@ def internal_taken_back(facts: Facts, invoice_id: str, policy: Any) -> list[Take
     return back
 
 
+def internal_refunds(facts: Facts, invoice_id: str) -> list[TakenBack]:
+    """What billing_prod says went back of the invoice's charges by T.
+
+    A Stripe charge that the account has on several invoices went back once: on the one with the smallest id.
+    """
+    back = []
+    for charge in internal_charges(facts, invoice_id):
+        same = [charge]
+        if charge["stripe_charge_id"] is not None:
+            same = [
+                other
+                for other in facts.internal_charges_of_provider_id[charge["stripe_charge_id"]]
+                if other["account_id"] == charge["account_id"]
+                and other["invoice_id"] in facts.internal_invoices
+                and other in internal_charges(facts, other["invoice_id"])
+            ]
+        if invoice_id == min(same, key=lambda other: _object_id(facts, other["invoice_id"]))["invoice_id"]:
+            recorded = max(other["amount_refunded"] or 0 for other in same)
+            back += [
+                part for part in dated_refunds(facts, {**charge, "amount_refunded": recorded}) if part.at <= facts.as_of
+            ]
+    return back
+
+
+def _object_id(facts: Facts, invoice_id: str) -> str:
+    row = facts.internal_invoices[invoice_id]
+    return str(row["stripe_invoice_id"] or invoice_id)
+
+
+def stripe_refunds(facts: Facts, charge_id: str | None) -> list[Row]:
+    """Succeeded refunds of a charge, before and after T; one that names only an intent is of its succeeded charge."""
+    found = [row for row in facts.all_refunds_of_charge[charge_id] if row["status"] == "succeeded"]
+    charge = facts.charges.get(charge_id)
+    if charge is not None and charge["status"] == "succeeded" and charge["payment_intent_id"] is not None:
+        siblings = [
+            other["charge_id"]
+            for other in facts.charges_of_intent[charge["payment_intent_id"]]
+            if other["status"] == "succeeded"
+        ]
+        if min(siblings) == charge_id:
+            found += [
+                row
+                for row in facts.all_refunds_of_intent[charge["payment_intent_id"]]
+                if row["status"] == "succeeded" and row["charge_id"] is None
+            ]
+    return found
+
+
 def dated_refunds(facts: Facts, charge: Row) -> list[TakenBack]:
     """The charge's `amount_refunded`, spread over Stripe's refunds of it, the last taking what is left over.
 
     Refunds later than T date their part as well: that part went back after T.
     """
     left = charge["amount_refunded"] or 0
-    stripe = [
-        refund for refund in facts.all_refunds_of_charge[charge["stripe_charge_id"]] if refund["status"] == "succeeded"
-    ]
+    stripe = stripe_refunds(facts, charge["stripe_charge_id"])
     if not stripe:
         return [TakenBack(charge["updated_at"], left)] if left else []
     parts = []

@@ -40,15 +40,18 @@ class Instrument:
     @property
     def expires_on_if_it_matters(self) -> date | None:
         """The day from which the answer may change: only a failure for expiry asks for the card's expiry."""
-        return self.expires_on if any(failure.decisive_code in EXPIRY_CODES for failure in self.failures) else None
+        return self.expires_on if any(is_about_expiry(failure) for failure in self.failures) else None
 
     def _killing(self, today: date) -> set[str | None]:
         is_renewed = self.expires_on is not None and self.expires_on > today
-        return {
-            failure.decline_class
-            for failure in self.failures
-            if not (is_renewed and failure.decisive_code in EXPIRY_CODES)
-        }
+        return {failure.decline_class for failure in self.failures if not (is_renewed and is_about_expiry(failure))}
+
+
+def is_about_expiry(failure: Attempt) -> bool:
+    """The customer had to act, and one of the codes, decisive or not, says that the card's date was the matter."""
+    codes = ("network_advice_code", "advice_code", "decline_code", "failure_code")
+    has_expiry_code = any(failure.row.get(code) in EXPIRY_CODES for code in codes)
+    return failure.decline_class == "customer_action" and has_expiry_code
 
 
 def effective(facts: Facts, invoice: Row, subscription: Row | None, attempts: list[Attempt]) -> Instrument:

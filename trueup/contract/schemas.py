@@ -304,6 +304,7 @@ TABLES: Final[dict[str, Table]] = {
             "default_source_id": TEXT,
             "livemode": FLAG,
             "metadata_invoice_id": TEXT,
+            "billed_periods": pl.List(pl.String()),  # `lines` but prorations: subscription item @ Unix second it begins
         },
     ),
     "stripe_invoice_payments": Table(
@@ -457,7 +458,7 @@ DESIRED: Final[dict[str, pl.DataType]] = {
     "input_hash": TEXT,
 }
 
-# One row per account, code and object: a disagreement. The first fourteen columns are those of FINDINGS.md.
+# One row per account, code and object: a disagreement. The columns up to `at_stake_currency` are those of FINDINGS.md.
 FINDINGS: Final[dict[str, pl.DataType]] = {
     "account_id": TEXT,
     "code": TEXT,
@@ -473,6 +474,8 @@ FINDINGS: Final[dict[str, pl.DataType]] = {
     "seen_count": COUNT,
     "event_ids": pl.List(pl.String()),
     "snapshot": TEXT,  # JSON object: store → the instant it was read
+    "at_stake_minor": MONEY,  # what the disagreement is about, never below 0; null where nobody can say
+    "at_stake_currency": TEXT,  # its currency; null with it
     "is_settling": FLAG,  # a row behind it was written too shortly before its reading: shown, not counted
     "is_suppressed": FLAG,  # a store it depends on is stale or partial: shown, not counted
 }

@@ -18,23 +18,16 @@ import polars as pl
 
 from trueup.contract.schemas import CHANGES, INSTANT
 from trueup.contract.vocabulary import NETWORK_STATUS_TYPE
+from trueup.drift.codes import corrected_by
 
 if TYPE_CHECKING:
     from trueup.contract.schemas import Snapshot
     from trueup.engine.policy import Policy
 
-DUNNING_CODES: Final = (
-    "DUN_COUNTER_MISMATCH",
-    "DUN_EARLY_SUSPENSION",
-    "DUN_EXEMPT_IGNORED",
-    "DUN_NOT_STARTED",
-    "DUN_STATE_MISMATCH",
-    "DUN_STUCK_AFTER_PAYMENT",
-    "DISPUTE_OPEN_BUT_DUNNING",  # named for the dispute, but found in place of a DUN_ code: the stored state is wrong
-)
-FLAG_CODES: Final = ("FLAG_BAD_DEBT_MISSING", "FLAG_BAD_DEBT_STALE")
-MANDATE_CODES: Final = ("MAN_STATUS_MISMATCH",)
-EVENT_CODES: Final = ("EVT_STUCK_MOOT",)
+DUNNING_CODES: Final = corrected_by("subs_dunning")
+FLAG_CODES: Final = corrected_by("subs_account")
+MANDATE_CODES: Final = corrected_by("subs_mandate")
+EVENT_CODES: Final = corrected_by("subs_stuck_events")
 CORRECTED_CODES: Final = frozenset((*DUNNING_CODES, *FLAG_CODES, *MANDATE_CODES, *EVENT_CODES))
 """Codes that a plan corrects; every other code is reported to its owner."""
 

@@ -7,12 +7,13 @@ of FINDINGS.md is one small function in the file of its category.
 
 from __future__ import annotations
 
-from trueup.drift.codes import CATEGORIES, CODES, Code
+from trueup.drift.codes import AUDITED_CATEGORIES, CATEGORIES, CODES, Code
 from trueup.drift.count import by_code, confirm, disagreeing_accounts, is_counted
 from trueup.drift.find import find
 from trueup.drift.implied import implied, store_matrix
 
 __all__ = [
+    "AUDITED_CATEGORIES",
     "CATEGORIES",
     "CODES",
     "Code",

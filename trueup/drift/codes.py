@@ -1,19 +1,35 @@
-"""The codes of findings, as data: what each is about, how bad it is, and whose it is to correct.
+"""The codes of findings, as data: what each is about, how bad it is, whose it is to correct, and what it depends on.
 
-One row per code, in the order of FINDINGS.md. `tables` are those whose rows are compared: from them come the stores in
-conflict and the rows that may be settling. `needs_engine` marks codes that compare a store with what the engine
-decided: they depend on every store, so a store that was not read whole suppresses them. A severity that depends on the
-row is given by the rule; the one here is what it is otherwise.
+One row per code, in the order of FINDINGS.md; everything else that knows a code (owners, roots, what suppresses it,
+what may heal it, what a plan corrects) reads it here. `tables` are those whose rows are compared: from them come the
+stores in conflict and the rows that may be settling. `needs_engine` marks codes that compare a store with what the
+engine
+decided: they depend on every store, and on their account being determinate. A severity that depends on the row is given
+by the rule; the one here is what it is otherwise. What a rule looks at is in `rules/`.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from trueup.contract.schemas import STORES, TABLES
 
-CATEGORIES: Final = ("source", "identity", "money", "retry", "subscription", "dunning", "entitlement", "event")
+CATEGORIES: Final = (
+    "source",
+    "identity",
+    "money",
+    "settlement",
+    "ledger",
+    "tax",
+    "retry and mandate",
+    "subscription",
+    "dunning",
+    "entitlement",
+    "event",
+)
 """Categories from root to consequence: of an account's findings, one of the first category is the root."""
+
+CorrectedTable = Literal["subs_dunning", "subs_account", "subs_mandate", "subs_stuck_events"]
 
 
 class Code(NamedTuple):
@@ -25,6 +41,8 @@ class Code(NamedTuple):
     owner: str
     tables: tuple[str, ...] = ()
     needs_engine: bool = False
+    corrects: CorrectedTable | None = None  # the table that a plan writes for it; None: it is reported to its owner
+    is_found_by_audits: bool = True  # an audit finds it, so that an audit that does not may heal it
 
     @property
     def stores(self) -> tuple[str, ...]:
@@ -37,6 +55,11 @@ class Code(NamedTuple):
         """The stores without which nobody can say whether the finding holds."""
         return STORES if self.needs_engine else self.stores
 
+    @property
+    def tables_needed(self) -> tuple[str, ...]:
+        """The tables whose rows it depends on: a broken row of one may hide it."""
+        return tuple(TABLES) if self.needs_engine else self.tables
+
 
 _LEDGER = ("invoices", "stripe_invoices")
 _CHARGES = ("charges", "stripe_charges")
@@ -46,6 +69,7 @@ _STORED = ("subs_dunning", *_LEDGER)
 _ALL: Final = (
     Code("SRC_STALE", "source", "none", "data-platform"),
     Code("SRC_PARTIAL", "source", "none", "data-platform"),
+    Code("MIRROR_DRIFT", "source", "S2", "data-platform", is_found_by_audits=False),
     Code("SRC_CONTRACT", "source", "S2", "the store's writers"),
     Code("MAP_MISSING", "identity", "S1", "A1 setup", ("invoices", *_MAPPED)),
     Code("MAP_DANGLING", "identity", "S1", "A1 setup", (*_MAPPED, "stripe_customers")),
@@ -69,20 +93,29 @@ _ALL: Final = (
     Code("INV_STATUS_MISMATCH", "money", "S2", "A2 invoices", _LEDGER),
     Code("INV_AMOUNT_MISMATCH", "money", "S1", "A2 invoices", _LEDGER),
     Code("INV_CURRENCY_MISMATCH", "money", "S1", "A2 invoices", _LEDGER),
+    Code("INV_DUPLICATE_PERIOD", "money", "S1", "A2 invoices", ("stripe_invoices",)),
+    Code("CHG_ORPHAN_INVOICE", "money", "S2", "A3 charges", ("invoices", "charges")),
     Code("PAY_DOUBLE_CHARGE", "money", "S1", "A3 charges", (*_LEDGER, *_CHARGES)),
-    Code("PAY_UNLINKED", "money", "S1", "A3 charges", _CHARGES),
-    Code("PAY_UNRECORDED", "money", "S2", "A3 charges", _CHARGES),
+    Code("PAY_UNLINKED", "money", "S1", "A3 charges", (*_CHARGES, "stripe_invoice_payments")),
+    Code("PAY_UNRECORDED", "money", "S2", "A3 charges", (*_CHARGES, "stripe_invoice_payments")),
     Code("REFUND_UNRECORDED", "money", "S1", "A3 charges", (*_CHARGES, "stripe_refunds")),
     Code("REFUND_NO_CREDIT_NOTE", "money", "S2", "A2 invoices", (*_LEDGER, "stripe_refunds", "credit_notes")),
     Code("DISPUTE_LOST_UNRESOLVED", "money", "S2", "A2 invoices", (*_LEDGER, "stripe_disputes", "credit_notes")),
-    Code("RETRY_SCHEDULE_STALLED", "retry", "S1", "A3 charges", ("charges", *_LEDGER), needs_engine=True),
-    Code("RETRY_ON_HARD_DECLINE", "retry", "S1", "A3 charges", _CHARGES),
-    Code("RETRY_DOUBLE_OWNER", "retry", "S1", "A3 charges", ("schedules", *_LEDGER)),
-    Code("RETRY_ON_SETTLED", "retry", "S2", "A3 charges", ("schedules", *_LEDGER)),
-    Code("NO_ATTEMPT_MADE", "retry", "S1", "A3 charges", (*_LEDGER, *_CHARGES), needs_engine=True),
-    Code("DECLINE_CODE_UNMAPPED", "retry", "S4", "A3 recompute", _CHARGES),
-    Code("MAN_STATUS_MISMATCH", "retry", "S3", "A3 recompute", ("subs_mandate", "stripe_mandates")),
-    Code("MAN_MISSING", "retry", "S2", "A3 recompute", ("subs_mandate", "stripe_invoices")),
+    Code("RETRY_SCHEDULE_STALLED", "retry and mandate", "S1", "A3 charges", ("charges", *_LEDGER), needs_engine=True),
+    Code("RETRY_ON_HARD_DECLINE", "retry and mandate", "S1", "A3 charges", _CHARGES),
+    Code("RETRY_DOUBLE_OWNER", "retry and mandate", "S1", "A3 charges", ("schedules", *_LEDGER)),
+    Code("RETRY_ON_SETTLED", "retry and mandate", "S2", "A3 charges", ("schedules", *_LEDGER)),
+    Code("NO_ATTEMPT_MADE", "retry and mandate", "S1", "A3 charges", (*_LEDGER, *_CHARGES), needs_engine=True),
+    Code("DECLINE_CODE_UNMAPPED", "retry and mandate", "S4", "A3 recompute", _CHARGES),
+    Code(
+        "MAN_STATUS_MISMATCH",
+        "retry and mandate",
+        "S3",
+        "A3 recompute",
+        ("subs_mandate", "stripe_mandates"),
+        corrects="subs_mandate",
+    ),
+    Code("MAN_MISSING", "retry and mandate", "S2", "A3 recompute", ("subs_mandate", "stripe_invoices")),
     Code(
         "SUB_STATUS_MISMATCH",
         "subscription",
@@ -99,13 +132,19 @@ _ALL: Final = (
         ("stripe_subscriptions", "stripe_invoices"),
     ),
     Code("SUB_DUPLICATE_ACTIVE", "subscription", "S1", "A2 checkout", ("stripe_subscriptions",)),
-    Code("DUN_EXEMPT_IGNORED", "dunning", "S1", "A3 recompute", ("subs_account", "subs_dunning")),
-    Code("DISPUTE_OPEN_BUT_DUNNING", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True),
-    Code("DUN_STUCK_AFTER_PAYMENT", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True),
-    Code("DUN_NOT_STARTED", "dunning", "S2", "A3 recompute", _STORED, needs_engine=True),
-    Code("DUN_EARLY_SUSPENSION", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True),
-    Code("DUN_STATE_MISMATCH", "dunning", "S2", "A3 recompute", _STORED, needs_engine=True),
-    Code("DUN_COUNTER_MISMATCH", "dunning", "S3", "A3 recompute", _STORED, needs_engine=True),
+    Code(
+        "DUN_EXEMPT_IGNORED", "dunning", "S1", "A3 recompute", ("subs_account", "subs_dunning"), corrects="subs_dunning"
+    ),
+    Code(
+        "DISPUTE_OPEN_BUT_DUNNING", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True, corrects="subs_dunning"
+    ),
+    Code(
+        "DUN_STUCK_AFTER_PAYMENT", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True, corrects="subs_dunning"
+    ),
+    Code("DUN_NOT_STARTED", "dunning", "S2", "A3 recompute", _STORED, needs_engine=True, corrects="subs_dunning"),
+    Code("DUN_EARLY_SUSPENSION", "dunning", "S1", "A3 recompute", _STORED, needs_engine=True, corrects="subs_dunning"),
+    Code("DUN_STATE_MISMATCH", "dunning", "S2", "A3 recompute", _STORED, needs_engine=True, corrects="subs_dunning"),
+    Code("DUN_COUNTER_MISMATCH", "dunning", "S3", "A3 recompute", _STORED, needs_engine=True, corrects="subs_dunning"),
     Code(
         "DUN_LEDGER_COPY_MISMATCH",
         "dunning",
@@ -115,8 +154,24 @@ _ALL: Final = (
         needs_engine=True,
     ),
     Code("DUN_ORPHAN", "dunning", "S4", "A3 recompute", ("accounts", "subs_dunning")),
-    Code("FLAG_BAD_DEBT_STALE", "dunning", "S1", "A3 recompute", ("subs_account", *_LEDGER), needs_engine=True),
-    Code("FLAG_BAD_DEBT_MISSING", "dunning", "S2", "A3 recompute", ("subs_account", *_LEDGER), needs_engine=True),
+    Code(
+        "FLAG_BAD_DEBT_STALE",
+        "dunning",
+        "S1",
+        "A3 recompute",
+        ("subs_account", *_LEDGER),
+        needs_engine=True,
+        corrects="subs_account",
+    ),
+    Code(
+        "FLAG_BAD_DEBT_MISSING",
+        "dunning",
+        "S2",
+        "A3 recompute",
+        ("subs_account", *_LEDGER),
+        needs_engine=True,
+        corrects="subs_account",
+    ),
     Code(
         "ENT_ON_WHEN_SUSPENDED",
         "entitlement",
@@ -135,12 +190,32 @@ _ALL: Final = (
     ),
     Code("ENT_PLAN_MISMATCH", "entitlement", "S3", "Entitlements API", ("accounts", "entitlements", "products")),
     Code("EVT_STUCK", "event", "S1", "A3 recompute", ("subs_stuck_events",), needs_engine=True),
-    Code("EVT_STUCK_MOOT", "event", "S4", "A3 recompute", ("subs_stuck_events",), needs_engine=True),
+    Code(
+        "EVT_STUCK_MOOT",
+        "event",
+        "S4",
+        "A3 recompute",
+        ("subs_stuck_events",),
+        needs_engine=True,
+        corrects="subs_stuck_events",
+    ),
     Code("EVT_MALFORMED", "event", "S2", "A3 recompute", ("subs_stuck_events",)),
+    Code("EVT_GAP", "event", "S4", "the event's source", is_found_by_audits=False),
+    Code("EVT_CONFLICT", "event", "S3", "the event's source", is_found_by_audits=False),
+    Code("EVT_HORIZON", "event", "S4", "data-platform", is_found_by_audits=False),
 )
 
 CODES: Final[dict[str, Code]] = {code.code: code for code in _ALL}
-"""Every code of FINDINGS.md."""
+"""Every code of FINDINGS.md that an audit reports."""
+
+AUDITED_CATEGORIES: Final = tuple(name for name in CATEGORIES if any(code.category == name for code in _ALL))
+"""The categories that an audit has codes in; settlement, ledger and tax are other runs'."""
+
+
+def corrected_by(table: CorrectedTable) -> tuple[str, ...]:
+    """The codes for which a plan writes the table."""
+    return tuple(code.code for code in _ALL if code.corrects == table)
+
 
 WRITERS: Final[dict[str, str]] = {
     "accounts": "A1 accounts",

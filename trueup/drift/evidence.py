@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
 from trueup.contract import NO_DUE_DATE
 from trueup.contract.as_of import status_at
-from trueup.contract.schemas import DunningState, Snapshot
+from trueup.contract.schemas import DunningState
 from trueup.contract.vocabulary import LIVE_SUBSCRIPTIONS
+from trueup.engine.facts import Facts
 from trueup.engine.policy import Policy
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Evidence:
     violations: pl.LazyFrame
 
     @property
-    def facts(self) -> Snapshot:
+    def facts(self) -> Facts:
         """The stores' rows as known at `as_of`."""
         return self.judged.facts
 
@@ -154,7 +155,7 @@ class Evidence:
 
     @cached_property
     def pairs(self) -> pl.LazyFrame:
-        """The ledger's invoices beside Stripe's of the same id, where anything of the two differs.
+        """billing_prod's invoices beside Stripe's of the same id, where anything of the two differs.
 
         account_id, object_id, invoice_id, stripe_invoice_id, and of both sides status, currency and what that view of
         the money says is outstanding (stripe_ for Stripe's; null where no customer maps and nobody has judged it).
@@ -164,8 +165,8 @@ class Evidence:
         of_stripe = outstanding.filter(pl.col("view") == "stripe").select(
             stripe_invoice_id="invoice_id", stripe_outstanding="outstanding"
         )
-        theirs = self.facts["stripe_invoices"].select(
-            stripe_invoice_id="invoice_id", stripe_status=self.status_at, stripe_currency="currency"
+        theirs = self.stripe_invoices.select(
+            stripe_invoice_id="invoice_id", stripe_status="status", stripe_currency="currency"
         )
         sides = (("status", "stripe_status"), ("currency", "stripe_currency"), ("outstanding", "stripe_outstanding"))
         pairs = (
@@ -179,9 +180,23 @@ class Evidence:
         )
         return pairs.filter(pl.any_horizontal(pl.col(a) != pl.col(b) for a, b in sides)).collect().lazy()
 
+    @cached_property
+    def outstanding(self) -> pl.LazyFrame:
+        """object_id, outstanding, currency: what each invoice owes in the view that decides it, each invoice once."""
+        deciding = self.invoices.filter("is_deciding").select("object_id", "outstanding", "currency")
+        return deciding.unique("object_id").collect().lazy()
+
+    def with_outstanding(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Rows about invoices (object_id) with their outstanding and currency; null where no view decides them."""
+        return rows.join(self.outstanding, on="object_id", how="left", validate="m:1")
+
     def objects_with_violations(self, *tables: str) -> pl.LazyFrame:
         """object_id: what a broken row of these tables is about."""
         return self._violations_of(tables).select("object_id").drop_nulls().unique()
+
+    def keys_with_violations(self, table: str) -> pl.LazyFrame:
+        """key: of the broken rows of a table."""
+        return self._violations_of((table,)).select("key").drop_nulls().unique()
 
     def accounts_with_violations(self, *tables: str) -> pl.LazyFrame:
         """account_id: whose a broken row of these tables is."""
@@ -198,8 +213,25 @@ def rank(column: str) -> pl.Expr:
 
 Fields = Mapping[str, pl.Expr | str]
 
-FOUND: Final = ("account_id", "object_id", "severity", "observed", "desired", "stores", "owner")
-"""The columns that a rule gives; null where the table of codes says it."""
+FOUND: Final = (
+    "account_id",
+    "object_id",
+    "severity",
+    "observed",
+    "desired",
+    "stores",
+    "owner",
+    "at_stake_minor",
+    "at_stake_currency",
+)
+"""The columns that a rule gives; severity, stores and owner are null where the table of codes says them."""
+
+
+class AtStake(NamedTuple):
+    """What a disagreement is about: minor units of one currency, each a column or an expression."""
+
+    minor: pl.Expr | str = "outstanding"
+    currency: pl.Expr | str = "currency"
 
 
 def found(
@@ -209,10 +241,11 @@ def found(
     object_id: pl.Expr | str | None = None,
     desired: Fields | None = None,
     severity: pl.Expr | None = None,
+    at_stake: AtStake | None = None,
 ) -> pl.LazyFrame:
     """A rule's rows as findings: `observed` says, store by store, what each said; values become JSON.
 
-    Returns the columns of `FOUND`, one row per account and object.
+    Returns the columns of `FOUND`, one row per account and object. What is at stake is null where its amount is.
     """
     sides = [_side(fields).alias(store) for store, fields in observed.items()]
     nothing = pl.lit(None, pl.String())
@@ -225,7 +258,26 @@ def found(
         desired=nothing if desired is None else _side(desired).struct.json_encode(),
         stores=pl.lit(None, pl.List(pl.String())),
         owner=nothing,
+        **_at_stake(at_stake),
     )
+
+
+def _at_stake(at_stake: AtStake | None) -> dict[str, pl.Expr]:
+    if at_stake is None:
+        return {"at_stake_minor": pl.lit(None, pl.Int64()), "at_stake_currency": pl.lit(None, pl.String())}
+    minor = pl.col(at_stake.minor) if isinstance(at_stake.minor, str) else at_stake.minor
+    currency = pl.col(at_stake.currency) if isinstance(at_stake.currency, str) else at_stake.currency
+    return {
+        "at_stake_minor": pl.when(currency.is_not_null()).then(minor.cast(pl.Int64()).clip(lower_bound=0)),
+        "at_stake_currency": pl.when(minor.is_not_null()).then(currency),
+    }
+
+
+def outstanding_of_account() -> AtStake:
+    """An account's outstanding (schemas.DESIRED), if it is of one currency."""
+    sums = pl.col("outstanding_minor")
+    only = pl.when(sums.list.len() == 1).then(sums.list.first())
+    return AtStake(only.struct.field("amount"), only.struct.field("currency"))
 
 
 def _side(fields: Fields) -> pl.Expr:

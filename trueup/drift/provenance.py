@@ -59,7 +59,7 @@ def recently_written(evidence: Evidence, observed_at: Mapping[str, datetime], se
     frames += [
         evidence.violations.filter(
             pl.col("store") == store, pl.col("updated_at").is_between(pl.lit(at - settle), pl.lit(at))
-        ).select("account_id", "object_id", table=pl.lit(BROKEN))
+        ).select("account_id", object_id="key", table=pl.lit(BROKEN))
         for store, at in observed_at.items()
     ]
     columns = {"account_id": pl.String, "table": pl.String, "object_id": pl.String}

@@ -135,7 +135,7 @@ def _delegated(own: pl.LazyFrame) -> pl.LazyFrame:
         .then(nothing)
         .otherwise(pl.col("driver_reasons")),
         indeterminate_reasons=pl.when(is_child)
-        .then(pl.concat_list(_own_reasons_of_a_child(), _reasons_of_the_parent(is_resolved)))
+        .then(_reasons_of_a_child(is_resolved))
         .otherwise(pl.col("indeterminate_reasons")),
         input_hash=pl.when(is_resolved)
         .then(pl.concat_str("input_hash", "parent_hash", separator=":"))
@@ -151,14 +151,18 @@ _UNANSWERED: Final = {
 }
 
 
-def _own_reasons_of_a_child() -> pl.Expr:
-    """A child's own mapping and invoices do not count, so a violation in them does not either; its own rows do."""
-    return pl.col("child_indeterminate_reasons").fill_null([])
+def _reasons_of_a_child(is_resolved: pl.Expr) -> pl.Expr:
+    """A child's own mapping and invoices do not count, so a violation in them does not either; its own rows do.
 
-
-def _reasons_of_the_parent(is_resolved: pl.Expr) -> pl.Expr:
+    Without a parent to ask it is `parent_unresolved`, and nothing else is said of it but that a store was not whole.
+    """
+    own = pl.col("child_indeterminate_reasons").fill_null([])
     unresolved = pl.lit(["parent_unresolved"], pl.List(pl.String()))
-    return pl.when(is_resolved).then(pl.col("parent_indeterminate_reasons").fill_null([])).otherwise(unresolved)
+    return (
+        pl.when(is_resolved)
+        .then(pl.concat_list(own, pl.col("parent_indeterminate_reasons").fill_null([])))
+        .otherwise(pl.concat_list(own.list.set_intersection(["source_not_whole"]), unresolved))
+    )
 
 
 def _exempted(answers: pl.LazyFrame) -> pl.LazyFrame:

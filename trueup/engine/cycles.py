@@ -52,7 +52,6 @@ _FROM_COUNTERPART: Final = (
     "is_mandate_active",
     "is_unusable_hard",
     "is_unusable_customer_action",
-    "is_unusable_hard_if_expired",
     "is_unusable_customer_action_if_expired",
     "expiry_on",
     "instrument_at",

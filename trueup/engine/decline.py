@@ -11,19 +11,21 @@ from typing import Final
 
 import polars as pl
 
+from trueup.contract.vocabulary import EXPIRY_CODES
 from trueup.engine.policy import Policy
 
 CODES: Final = ("network_advice_code", "advice_code", "decline_code", "failure_code")
 
 
 def with_decline(attempts: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add decline_class, deciding_code, has_code and has_known_code; null and false where nothing failed."""
+    """Add decline_class, deciding_code (null where nothing failed), has_code, has_known_code, has_expiry_code."""
     has_failed = (pl.col("status") == "failed").fill_null(value=False)
     others = attempts.filter(~has_failed).with_columns(
         decline_class=pl.lit(None, pl.String()),
         deciding_code=pl.lit(None, pl.String()),
         has_code=pl.lit(value=False),
         has_known_code=pl.lit(value=False),
+        has_expiry_code=pl.lit(value=False),
     )
     return pl.concat([others, _classified(attempts.filter(has_failed), policy)])
 
@@ -40,6 +42,7 @@ def _classified(failed: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         deciding_code=pl.when(has_hard).then(hard_code).otherwise(known_code),
         has_code=pl.any_horizontal(pl.col(code).is_not_null() for code in CODES),
         has_known_code=known_code.is_not_null(),
+        has_expiry_code=pl.any_horizontal(pl.col(code).is_in(EXPIRY_CODES).fill_null(value=False) for code in CODES),
     )
 
 

@@ -47,7 +47,6 @@ _OF_INVOICE: Final = (
     "instrument_at",
     "is_unusable_hard",
     "is_unusable_customer_action",
-    "is_unusable_hard_if_expired",
     "is_unusable_customer_action_if_expired",
     "expiry_on",
     "attempted",

@@ -7,48 +7,73 @@ already holds on the day it begins; for age it begins on the day after.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Final
 
 import polars as pl
 
-from trueup.contract.schemas import Snapshot
 from trueup.contract.vocabulary import DEBIT_TYPES
 from trueup.engine.disputes import dated_disputes
+from trueup.engine.facts import Facts, materialize
 from trueup.engine.local_time import days_between, plus_days, with_local_dates
-from trueup.engine.money import with_charge
 from trueup.engine.policy import Policy
 
 FAR: Final = date(9000, 1, 1)  # the end of what has no end
 
 
 def hold_intervals(
-    whose: pl.LazyFrame,
-    open_or_owed: pl.LazyFrame,
-    accounts: pl.LazyFrame,
-    charges_of: pl.LazyFrame,
-    intents_of: pl.LazyFrame,
-    snapshot: Snapshot,
-    facts: Snapshot,
-    policy: Policy,
-    as_of: datetime,
+    facts: Facts, invoices: pl.LazyFrame, open_or_owed: pl.LazyFrame, accounts: pl.LazyFrame
 ) -> pl.LazyFrame:
     """Why and when each invoice is held: ref, kind {held, disputed, in_flight}, start_on, end_on.
 
-    `whose` (ref, timezone) names all invoices, `open_or_owed` (ref, account_id) those that a hold may matter to;
-    `charges_of` (ref, charge_id) and `intents_of` (ref, payment_intent_id) say which Stripe payments are whose.
+    Disputes and payments in flight of all `invoices` (ref, view, invoice_id, timezone); holds of the `open_or_owed`
+    ones (ref, account_id), by the dates that `accounts` has.
     """
-    disputes = _disputes(snapshot, facts, policy, as_of).join(charges_of, on="charge_id", how="inner")
-    pending = _pending_charges(facts).join(charges_of, on="charge_id", how="inner")
-    processing = _processing_intents(facts, intents_of).join(intents_of, on="payment_intent_id", how="inner")
+    charges = materialize(_charges_of(facts, invoices))
+    intents = materialize(_processing_intents_of(facts, invoices, charges))
+    zones = invoices.select("ref", "timezone")
+    disputes = _disputes(facts).join(charges, on="charge_id", how="inner")
+    pending = _pending_charges(facts).join(charges, on="charge_id", how="inner")
+    processing = _processing_intents(facts, intents).join(intents, on="payment_intent_id", how="inner")
     flights = pl.concat(frame.select("ref", "begun_at", "type") for frame in (pending, processing))
     return pl.concat(
         [
             _held(open_or_owed, accounts),
-            _disputed(disputes.join(whose, on="ref", how="inner", validate="m:1"), policy),
-            _in_flight(flights.join(whose, on="ref", how="inner", validate="m:1"), policy),
+            _disputed(disputes.join(zones, on="ref", how="inner", validate="m:1"), facts.policy),
+            _in_flight(flights.join(zones, on="ref", how="inner", validate="m:1"), facts.policy),
         ]
     )
+
+
+def _charges_of(facts: Facts, invoices: pl.LazyFrame) -> pl.LazyFrame:
+    """ref, charge_id: the Stripe charges of each invoice; of an internal one, those that billing_prod recorded."""
+    in_stripe = invoices.filter(pl.col("view") == "stripe").select("ref", "invoice_id")
+    in_books = invoices.filter(pl.col("view") == "internal").select("ref", "invoice_id")
+    recorded = facts.internal_charges.select("invoice_id", charge_id="stripe_charge_id").drop_nulls()
+    return pl.concat(
+        [
+            in_stripe.join(facts.stripe_links, on="invoice_id", how="inner").select("ref", "charge_id"),
+            in_books.join(recorded, on="invoice_id", how="inner").select("ref", "charge_id"),
+        ]
+    ).unique()
+
+
+def _processing_intents_of(facts: Facts, invoices: pl.LazyFrame, charges: pl.LazyFrame) -> pl.LazyFrame:
+    """ref, payment_intent_id: the intents under way of each invoice, by its invoice payments and by its charges."""
+    processing = facts["stripe_payment_intents"].filter(pl.col("status") == "processing")
+    paid_by = facts["stripe_invoice_payments"].select("invoice_id", "payment_intent_id").drop_nulls().unique()
+    in_stripe = invoices.filter(pl.col("view") == "stripe").select("ref", "invoice_id")
+    intent_of_charge = pl.concat(
+        [
+            facts["stripe_charges"].select("charge_id", "payment_intent_id").drop_nulls(),
+            processing.select(charge_id="latest_charge_id", payment_intent_id="payment_intent_id"),
+        ]
+    ).join(processing, on="payment_intent_id", how="semi")
+    of_payments = in_stripe.join(
+        paid_by.join(processing, on="payment_intent_id", how="semi"), on="invoice_id", how="inner"
+    )
+    of_charges = charges.join(intent_of_charge, on="charge_id", how="inner")
+    return pl.concat(frame.select("ref", "payment_intent_id") for frame in (of_payments, of_charges)).unique()
 
 
 def _held(invoices: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
@@ -63,10 +88,8 @@ def _held(invoices: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _disputes(snapshot: Snapshot, facts: Snapshot, policy: Policy, as_of: datetime) -> pl.LazyFrame:
-    return with_charge(dated_disputes(snapshot, facts, policy, as_of), facts["stripe_charges"]).select(
-        "charge_id", "created_at", "closed_at"
-    )
+def _disputes(facts: Facts) -> pl.LazyFrame:
+    return facts.with_charge(dated_disputes(facts)).select("charge_id", "created_at", "closed_at")
 
 
 def _disputed(disputes: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -91,7 +114,7 @@ def _in_flight(flights: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
 _HOLD_INTERVAL = ("ref", "kind", "start_on", "end_on")
 
 
-def _pending_charges(facts: Snapshot) -> pl.LazyFrame:
+def _pending_charges(facts: Facts) -> pl.LazyFrame:
     return (
         facts["stripe_charges"]
         .filter(pl.col("status") == "pending")
@@ -100,12 +123,12 @@ def _pending_charges(facts: Snapshot) -> pl.LazyFrame:
     )
 
 
-def _processing_intents(facts: Snapshot, intents_of: pl.LazyFrame) -> pl.LazyFrame:
+def _processing_intents(facts: Facts, intents: pl.LazyFrame) -> pl.LazyFrame:
     """Intents under way, begun when their latest charge was made, or when they were created if there is none."""
     under_way = (
         facts["stripe_payment_intents"]
         .filter(pl.col("status") == "processing")
-        .join(intents_of, on="payment_intent_id", how="semi")
+        .join(intents, on="payment_intent_id", how="semi")
     )
     charges = facts["stripe_charges"]
     latest = (
@@ -127,7 +150,7 @@ def _processing_intents(facts: Snapshot, intents_of: pl.LazyFrame) -> pl.LazyFra
     )
 
 
-def _types(facts: Snapshot) -> pl.LazyFrame:
+def _types(facts: Facts) -> pl.LazyFrame:
     return facts["stripe_payment_methods"].select("payment_method_id", method_type="type")
 
 

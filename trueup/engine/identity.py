@@ -6,35 +6,25 @@ may be missing, several, or shared. That is found out here; what follows from it
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import polars as pl
 
-from trueup.contract.schemas import Snapshot
+from trueup.engine.facts import Facts
 from trueup.engine.local_time import with_local_dates
-from trueup.engine.policy import Policy
 
 
-def mapping(facts: Snapshot, policy: Policy) -> pl.LazyFrame:
-    """account_id, customer_id: each pair once."""
-    return (
-        facts["subs_customer"]
-        .filter(pl.col("livemode") == policy.livemode)
-        .select("account_id", customer_id="stripe_customer_id")
-        .drop_nulls()
-        .unique()
-    )
-
-
-def problems(mapped: pl.LazyFrame) -> pl.LazyFrame:
+def problems(mapping: pl.LazyFrame) -> pl.LazyFrame:
     """account_id, has_several_customers, has_shared_customer: for accounts that have a mapping."""
-    shares = mapped.group_by("customer_id").agg(has_shared_customer=pl.len() > 1)
+    shares = mapping.group_by("customer_id").agg(has_shared_customer=pl.len() > 1)
     return (
-        mapped.join(shares, on="customer_id", how="left", validate="m:1")
+        mapping.join(shares, on="customer_id", how="left", validate="m:1")
         .group_by("account_id")
         .agg(has_several_customers=pl.len() > 1, has_shared_customer=pl.col("has_shared_customer").any())
     )
 
 
-def accounts(facts: Snapshot, mapped: pl.LazyFrame, policy: Policy, as_of: pl.Expr) -> pl.LazyFrame:
+def accounts(facts: Facts) -> pl.LazyFrame:
     """One row per account of cf_prod, with what holds for all its invoices.
 
     account_id, parent_account_id, has_parent_resolved, timezone, today, is_exempt, hold_from_on, hold_until_on,
@@ -47,13 +37,13 @@ def accounts(facts: Snapshot, mapped: pl.LazyFrame, policy: Policy, as_of: pl.Ex
         "country",
         "currency",
         account_status="status",
-        timezone=pl.col("timezone").fill_null(policy.timezone),
-        today_at=as_of,
+        timezone=pl.col("timezone").fill_null(facts.policy.timezone),
+        today_at=pl.lit(facts.as_of),
     )
     dated = with_local_dates(
         known.join(_flags(facts), on="account_id", how="left", validate="1:1")
         .join(_notices(facts), on="account_id", how="left", validate="1:1")
-        .with_columns(_when_past("hold_from", as_of), _when_past("final_notice_sent_at", as_of)),
+        .with_columns(_when_past("hold_from", facts.as_of), _when_past("final_notice_sent_at", facts.as_of)),
         {
             "today_at": "today",
             "hold_from": "hold_from_on",
@@ -61,7 +51,7 @@ def accounts(facts: Snapshot, mapped: pl.LazyFrame, policy: Policy, as_of: pl.Ex
             "final_notice_sent_at": "notice_sent_on",
         },
     )
-    identified = dated.join(problems(mapped), on="account_id", how="left", validate="1:1").with_columns(
+    identified = dated.join(problems(facts.mapping), on="account_id", how="left", validate="1:1").with_columns(
         has_no_mapping=pl.col("has_several_customers").is_null(),
         has_several_customers=pl.col("has_several_customers").fill_null(value=False),
         has_shared_customer=pl.col("has_shared_customer").fill_null(value=False),
@@ -72,15 +62,15 @@ def accounts(facts: Snapshot, mapped: pl.LazyFrame, policy: Policy, as_of: pl.Ex
     )
 
 
-def _flags(facts: Snapshot) -> pl.LazyFrame:
+def _flags(facts: Facts) -> pl.LazyFrame:
     return facts["subs_account"].select("account_id", "dunning_exempt", "hold_from", "hold_until")
 
 
-def _notices(facts: Snapshot) -> pl.LazyFrame:
+def _notices(facts: Facts) -> pl.LazyFrame:
     return facts["subs_dunning"].select("account_id", "final_notice_sent_at")
 
 
-def _when_past(instant: str, as_of: pl.Expr) -> pl.Expr:
+def _when_past(instant: str, as_of: datetime) -> pl.Expr:
     """The instant if it has come: a hold that begins later, or a letter sent later, does not exist."""
     return pl.when(pl.col(instant) <= as_of).then(pl.col(instant)).alias(instant)
 

@@ -7,37 +7,21 @@ is owed. From here on no rule needs to know where an invoice came from, unless t
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from trueup.contract.as_of import status_at
-from trueup.contract.schemas import Snapshot
 from trueup.contract.vocabulary import ENDED_SUBSCRIPTIONS, FORGIVEN_REASONS, NEVER_STARTED_SUBSCRIPTIONS
+from trueup.engine.facts import Facts
 from trueup.engine.money import internal_money, stripe_money, tolerance
 from trueup.engine.policy import Policy
 
 
-def invoices(
-    snapshot: Snapshot,
-    facts: Snapshot,
-    mapped: pl.LazyFrame,
-    links: pl.LazyFrame,
-    recorded: pl.LazyFrame,
-    policy: Policy,
-    as_of: datetime,
-) -> pl.LazyFrame:
-    """One row per account, view and invoice: the columns of `_COLUMNS`, plus is_owed and the rest of `_judgements`.
-
-    `links` and `recorded` are the payments of either view (`stripe_links`, `internal_charges`).
-    """
-    in_stripe = _stripe_view(facts, mapped, as_of).join(
-        stripe_money(snapshot, facts, links, policy, as_of), on="invoice_id", how="left", validate="m:1"
-    )
-    in_books = _internal_view(facts, as_of).join(
-        internal_money(snapshot, facts, recorded, policy, as_of), on="invoice_id", how="left", validate="1:1"
-    )
+def invoices(facts: Facts) -> pl.LazyFrame:
+    """One row per account, view and invoice: the columns of `_COLUMNS`, subscription_status, is_owed, `_judgements`."""
+    in_stripe = _stripe_view(facts).join(stripe_money(facts), on="invoice_id", how="left", validate="m:1")
+    in_books = _internal_view(facts).join(internal_money(facts), on="invoice_id", how="left", validate="1:1")
     subscriptions = facts["stripe_subscriptions"].select("subscription_id", subscription_status="status")
     return (
         pl.concat([in_stripe.select(_COLUMNS), in_books.select(_COLUMNS)])
@@ -45,12 +29,12 @@ def invoices(
         .with_columns(
             outstanding=_outstanding(), reversal_at=pl.when(pl.col("status") == "paid").then(pl.col("reversal_at"))
         )
-        .with_columns(is_owed=_is_owed(policy))
+        .with_columns(is_owed=_is_owed(facts.policy))
         .with_columns(**_judgements())
     )
 
 
-def _stripe_view(facts: Snapshot, mapped: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+def _stripe_view(facts: Facts) -> pl.LazyFrame:
     internal_id = (
         facts["invoices"]
         .filter(pl.col("stripe_invoice_id").is_not_null())
@@ -59,10 +43,10 @@ def _stripe_view(facts: Snapshot, mapped: pl.LazyFrame, as_of: datetime) -> pl.L
     )
     return (
         facts["stripe_invoices"]
-        .join(mapped, on="customer_id", how="inner")
+        .join(facts.mapping, on="customer_id", how="inner")
         .join(internal_id, on="invoice_id", how="left", validate="m:1")
         .with_columns(
-            status_at(as_of).alias("status"),
+            status_at(facts.as_of).alias("status"),
             view=pl.lit("stripe"),
             stripe_invoice_id="invoice_id",
             object_id="invoice_id",
@@ -71,10 +55,10 @@ def _stripe_view(facts: Snapshot, mapped: pl.LazyFrame, as_of: datetime) -> pl.L
     )
 
 
-def _internal_view(facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
+def _internal_view(facts: Facts) -> pl.LazyFrame:
     nothing = pl.lit(None, pl.String())
     return facts["invoices"].with_columns(
-        status_at(as_of).alias("status"),
+        status_at(facts.as_of).alias("status"),
         view=pl.lit("internal"),
         internal_invoice_id="invoice_id",
         object_id=pl.coalesce("stripe_invoice_id", "invoice_id"),

@@ -12,11 +12,11 @@ from datetime import datetime
 
 import polars as pl
 
-from trueup.contract.schemas import Snapshot
-from trueup.contract.vocabulary import ACCEPTED_NETWORK_STATUSES, DEBIT_TYPES, EXPIRY_CODES, NETWORK_STATUS_TYPE
+from trueup.contract.vocabulary import ACCEPTED_NETWORK_STATUSES, DEBIT_TYPES, NETWORK_STATUS_TYPE
+from trueup.engine.facts import Facts
 
 
-def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snapshot, as_of: datetime) -> pl.LazyFrame:
+def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Facts) -> pl.LazyFrame:
     """Add what each invoice would be collected with.
 
     payment_method_id, payment_method_type, needs_mandate, is_mandate_active, instrument_at, expiry_on, and four flags:
@@ -41,7 +41,7 @@ def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snaps
             is_mandate_active=pl.col("is_mandate_active").fill_null(value=False),
             has_mandate=pl.col("has_mandate").fill_null(value=False),
         )
-        .with_columns(instrument_at=_instrument_at(as_of))
+        .with_columns(instrument_at=_instrument_at(facts.as_of))
     )
     in_books = invoices.filter(pl.col("view") == "internal").join(
         _failures_of_invoices(attempts), on="ref", how="left", validate="1:1"
@@ -54,13 +54,13 @@ def with_instrument(invoices: pl.LazyFrame, attempts: pl.LazyFrame, facts: Snaps
 def is_unusable(on: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     """Whether the method is unusable on a day: by a hard decline, and by one after which the customer must act."""
     has_expired = ~(pl.col("expiry_on") > on).fill_null(value=False)
-    return (
-        pl.col("is_unusable_hard") | (pl.col("is_unusable_hard_if_expired") & has_expired),
-        pl.col("is_unusable_customer_action") | (pl.col("is_unusable_customer_action_if_expired") & has_expired),
+    after_action = pl.col("is_unusable_customer_action") | (
+        pl.col("is_unusable_customer_action_if_expired") & has_expired
     )
+    return pl.col("is_unusable_hard"), after_action
 
 
-def _with_effective(invoices: pl.LazyFrame, facts: Snapshot) -> pl.LazyFrame:
+def _with_effective(invoices: pl.LazyFrame, facts: Facts) -> pl.LazyFrame:
     subscriptions = facts["stripe_subscriptions"].select(
         "subscription_id",
         subscription_method_id="default_payment_method_id",
@@ -91,7 +91,7 @@ def _with_effective(invoices: pl.LazyFrame, facts: Snapshot) -> pl.LazyFrame:
     )
 
 
-def _mandates(facts: Snapshot) -> pl.LazyFrame:
+def _mandates(facts: Facts) -> pl.LazyFrame:
     """payment_method_id, has_mandate, is_mandate_active, accepted_at (the earliest of the active ones).
 
     Which mandates a payment method has is what subs_mandate knows; whether they are active is what Stripe says, and for
@@ -132,9 +132,7 @@ def _failures_of_methods(attempts: pl.LazyFrame) -> pl.LazyFrame:
     tried = attempts.filter((pl.col("view") == "stripe") & pl.col("payment_method_id").is_not_null()).unique(
         ["account_id", "charge_id"]
     )
-    return _unusable_since(
-        tried, ["account_id", "payment_method_id"], is_about_expiry=pl.col("deciding_code").is_in(EXPIRY_CODES)
-    )
+    return _unusable_since(tried, ["account_id", "payment_method_id"], is_about_expiry=pl.col("has_expiry_code"))
 
 
 def _failures_of_invoices(attempts: pl.LazyFrame) -> pl.LazyFrame:
@@ -143,22 +141,17 @@ def _failures_of_invoices(attempts: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _unusable_since(attempts: pl.LazyFrame, by: list[str], is_about_expiry: pl.Expr) -> pl.LazyFrame:
+    """The flags of `_UNUSABLE_FLAGS` by key: only failures later than the latest success count."""
     succeeded_at = pl.col("attempted_at").filter(pl.col("status") == "succeeded").max()
     since = attempts.with_columns(succeeded_at=succeeded_at.over(by)).filter(
         pl.col("status") == "failed", (pl.col("attempted_at") > pl.col("succeeded_at")).fill_null(value=True)
     )
-    about_expiry = is_about_expiry.fill_null(value=False)
+    needs_action = pl.col("decline_class") == "customer_action"
     return since.group_by(by).agg(
-        is_unusable_hard=((pl.col("decline_class") == "hard") & ~about_expiry).any(),
-        is_unusable_customer_action=((pl.col("decline_class") == "customer_action") & ~about_expiry).any(),
-        is_unusable_hard_if_expired=((pl.col("decline_class") == "hard") & about_expiry).any(),
-        is_unusable_customer_action_if_expired=((pl.col("decline_class") == "customer_action") & about_expiry).any(),
+        is_unusable_hard=(pl.col("decline_class") == "hard").any(),
+        is_unusable_customer_action=(needs_action & ~is_about_expiry).any(),
+        is_unusable_customer_action_if_expired=(needs_action & is_about_expiry).any(),
     )
 
 
-_UNUSABLE_FLAGS = (
-    "is_unusable_hard",
-    "is_unusable_customer_action",
-    "is_unusable_hard_if_expired",
-    "is_unusable_customer_action_if_expired",
-)
+_UNUSABLE_FLAGS = ("is_unusable_hard", "is_unusable_customer_action", "is_unusable_customer_action_if_expired")

@@ -1,49 +1,20 @@
-"""Payments: the attempts to collect an invoice, in both views, and the roads from an invoice to its payments.
+"""Payments: the attempts to collect an invoice, in both views.
 
-Stripe ties an invoice to its payments by invoice payments alone, each naming a charge or a payment intent.
-billing_prod's charges name their invoice themselves. Either way an attempt comes out once per provider id. What a
-failed attempt means is in `decline.py`; what attempts add up to is in `clock.py`.
+Stripe ties an invoice to its payments by invoice payments alone, each naming a charge or a payment intent
+(`Facts.stripe_links`). billing_prod's charges name their invoice themselves (`Facts.internal_charges`). Either way an
+attempt comes out once per provider id. What a failed attempt means is in `decline.py`; what attempts add up to is in
+`clock.py`.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from trueup.contract.schemas import Snapshot
 from trueup.engine.decline import with_decline
-from trueup.engine.policy import Policy
+from trueup.engine.facts import Facts
 
 
-def stripe_links(facts: Snapshot) -> pl.LazyFrame:
-    """invoice_id, charge_id: which charges were made for which Stripe invoice, each pair once."""
-    payments = facts["stripe_invoice_payments"].filter(pl.col("invoice_id").is_not_null())
-    direct = payments.select("invoice_id", "charge_id").drop_nulls()
-    through_intent = (
-        payments.select("invoice_id", "payment_intent_id")
-        .drop_nulls()
-        .unique()
-        .join(
-            facts["stripe_charges"].select("payment_intent_id", "charge_id").drop_nulls(),
-            on="payment_intent_id",
-            how="inner",
-        )
-        .select("invoice_id", "charge_id")
-    )
-    return pl.concat([direct, through_intent]).unique()
-
-
-def internal_charges(facts: Snapshot) -> pl.LazyFrame:
-    """billing_prod's charges, one per invoice and provider id: of several, the smallest charge_id."""
-    provider_id = pl.coalesce("stripe_charge_id", "charge_id")
-    return (
-        facts["charges"]
-        .with_columns(provider_id=provider_id)
-        .sort("charge_id")
-        .unique(["invoice_id", "provider_id"], keep="first", maintain_order=True)
-    )
-
-
-def stripe_attempts(facts: Snapshot, links: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+def stripe_attempts(facts: Facts) -> pl.LazyFrame:
     """Attempts by Stripe invoice: invoice_id and the columns of `_ATTEMPT`."""
     triggers = (
         facts["charges"]
@@ -53,22 +24,21 @@ def stripe_attempts(facts: Snapshot, links: pl.LazyFrame, policy: Policy) -> pl.
         .select("stripe_charge_id", "trigger")
     )
     made = (
-        links.join(facts["stripe_charges"], on="charge_id", how="inner", validate="m:1")
+        facts.stripe_links.join(facts["stripe_charges"], on="charge_id", how="inner", validate="m:1")
         .with_columns(stripe_charge_id="charge_id", attempted_at="created_at")
         .join(triggers, on="stripe_charge_id", how="left", validate="m:1")
         .with_columns(pl.col("trigger").fill_null("scheduled"))
     )
-    return with_decline(made, policy).select("invoice_id", *_ATTEMPT)
+    return with_decline(made, facts.policy).select("invoice_id", *_ATTEMPT)
 
 
-def internal_attempts(recorded: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Attempts by internal invoice: invoice_id and the columns of `_ATTEMPT`. They name no payment method.
-
-    `recorded` is `internal_charges`.
-    """
+def internal_attempts(facts: Facts) -> pl.LazyFrame:
+    """Attempts by internal invoice: invoice_id and the columns of `_ATTEMPT`. They name no payment method."""
     nothing = pl.lit(None, pl.String())
-    made = recorded.with_columns(payment_method_id=nothing, network_advice_code=nothing, failure_code=nothing)
-    return with_decline(made, policy).select("invoice_id", *_ATTEMPT)
+    made = facts.internal_charges.with_columns(
+        payment_method_id=nothing, network_advice_code=nothing, failure_code=nothing
+    )
+    return with_decline(made, facts.policy).select("invoice_id", *_ATTEMPT)
 
 
 _ATTEMPT = (
@@ -84,6 +54,7 @@ _ATTEMPT = (
     "decline_code",
     "has_code",
     "has_known_code",
+    "has_expiry_code",
 )
 
 

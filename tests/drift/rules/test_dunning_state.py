@@ -60,7 +60,7 @@ def test_suspended_where_it_should_be_bad_debt_is_a_mismatch() -> None:
 
 
 def test_a_stored_state_that_cannot_be_told_is_a_broken_row_and_no_difference() -> None:
-    assert store(make_world(), "late", "dunned").found() == [("late", "SRC_CONTRACT", None)]
+    assert store(make_world(), "late", "dunned").found() == [("late", "SRC_CONTRACT", "late")]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_an_indeterminate_account_has_no_finding_about_its_state() -> None:
     world.drop("entitlements", account_id="late")
     world.row("accounts", "late")["timezone"] = "Mars/Olympus"
 
-    assert world.found() == [("late", "SRC_CONTRACT", None)]
+    assert world.found() == [("late", "SRC_CONTRACT", "late")]
 
 
 @pytest.mark.parametrize("state", ["good_standing", "grace", None])

@@ -59,4 +59,4 @@ def test_an_entitlement_that_cannot_be_read_is_a_broken_row_and_no_access_findin
     for row in world.tables["entitlements"]:
         row["active"] = None if row["account_id"] == "paid" else row["active"]
 
-    assert world.found() == [("paid", "SRC_CONTRACT", "api"), ("paid", "SRC_CONTRACT", "seats")]
+    assert world.found() == [("paid", "SRC_CONTRACT", "paid/api"), ("paid", "SRC_CONTRACT", "paid/seats")]

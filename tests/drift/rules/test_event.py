@@ -53,9 +53,16 @@ def test_an_event_is_stuck_after_an_hour_and_until_it_is_resolved(values: dict[s
     assert world.found() == ([("paid", "EVT_STUCK_MOOT", "evt_1")] if is_found else [])
 
 
-@pytest.mark.parametrize("status", ["pending", "stuck", "dead"])
+@pytest.mark.parametrize("status", ["pending", "stuck"])
 def test_a_malformed_event_is_quarantined_and_nothing_else(status: str) -> None:
     world = store(make_world(), "paid", "retrying")
     world.stuck_event("evt_1", "paid", is_well_formed=False, status=status)
 
     assert world.found() == [("paid", "DUN_STUCK_AFTER_PAYMENT", None), ("paid", "EVT_MALFORMED", "evt_1")]
+
+
+def test_a_malformed_event_that_a_person_has_buried_is_no_finding() -> None:
+    world = make_world()
+    world.stuck_event("evt_1", "paid", is_well_formed=False, status="dead")
+
+    assert world.found() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from tests.drift.world import NOW, World, days_ago, make_world
@@ -45,7 +46,7 @@ def test_an_invoice_whose_ledger_row_is_broken_is_not_missing() -> None:
     world = make_world()
     world.row("invoices", "inv_paid_1")["status"] = "paidish"
 
-    assert world.found() == [("paid", "SRC_CONTRACT", "in_paid_1")]
+    assert world.found() == [("paid", "SRC_CONTRACT", "inv_paid_1")]
 
 
 def test_a_stripe_invoice_id_that_stripe_does_not_know_is_missing_there() -> None:
@@ -158,9 +159,7 @@ def test_a_charge_on_nothing_that_we_recorded_or_that_failed_is_no_finding() -> 
         {**charge, "charge_id": "ch_failed", "status": "failed"},
     ]
     ours = world.row("charges", "chg_paid_1")
-    world.tables["charges"].append(
-        {**ours, "charge_id": "chg_known", "stripe_charge_id": "ch_known", "invoice_id": "none"}
-    )
+    world.tables["charges"].append({**ours, "charge_id": "chg_known", "stripe_charge_id": "ch_known"})
 
     assert world.found() == []
 
@@ -178,7 +177,7 @@ def test_a_charge_whose_row_of_ours_is_broken_is_not_unrecorded() -> None:
     world = make_world()
     world.row("charges", "chg_paid_1")["status"] = "worked"
 
-    assert world.found() == [("paid", "SRC_CONTRACT", "ch_paid_1")]
+    assert world.found() == [("paid", "SRC_CONTRACT", "chg_paid_1")]
 
 
 def test_refunded_amounts_that_differ_are_found() -> None:
@@ -203,6 +202,94 @@ def test_a_refund_after_the_instant_asked_about_is_on_neither_side() -> None:
     world.refund("paid_1", 300, at=NOW + timedelta(days=1))
 
     assert world.found() == []
+
+
+def test_a_later_refund_that_nobody_recorded_takes_only_what_earlier_ones_leave() -> None:
+    world = make_world()
+    world.refund("paid_1", 600, at=days_ago(5))
+    world.refund("paid_1", 300, at=NOW + timedelta(days=1))
+    world.tables["stripe_refunds"][1]["refund_id"] = "re_later"
+    world.row("charges", "chg_paid_1")["amount_refunded"] = 600  # the later one is not recorded
+
+    assert "REFUND_UNRECORDED" not in [code for _, code, _ in world.found()]
+
+
+def test_what_is_recorded_without_any_refund_in_stripe_is_dated_by_the_charges_last_write() -> None:
+    world = make_world()
+    world.row("charges", "chg_paid_1").update(amount_refunded=300, updated_at=NOW + timedelta(hours=1))
+    assert "REFUND_UNRECORDED" not in [code for _, code, _ in world.found()]
+
+    world.row("charges", "chg_paid_1")["updated_at"] = days_ago(1)
+    assert ("paid", "REFUND_UNRECORDED", "ch_paid_1") in world.found()
+
+
+def _with_second_invoice_of_a_period(status: str = "paid", period: str = "si_1@100") -> World:
+    world = make_world()
+    first = world.row("stripe_invoices", "in_paid_1")
+    first.update(billing_reason="subscription_cycle", billed_periods=["si_1@100"], subscription_id="sub_cus_paid")
+    world.row("invoices", "inv_paid_1")["billing_reason"] = "subscription_cycle"
+    again = {**first, "invoice_id": "in_again", "created_at": first["created_at"] + timedelta(days=1)}
+    again |= {"billed_periods": [period], "amount_due": 700, "status": status}
+    if status == "void":
+        again["voided_at"] = days_ago(1)
+    world.tables["stripe_invoices"].append(again)
+    world.tables["invoices"].append(
+        {**world.row("invoices", "inv_paid_1"), "invoice_id": "inv_again", "stripe_invoice_id": "in_again"}
+        | {"status": status, "voided_at": again["voided_at"], "amount_due": 700}
+    )
+    return world
+
+
+def test_a_period_billed_twice_is_found_on_the_second_invoice() -> None:
+    found = _with_second_invoice_of_a_period().findings()
+
+    assert found.filter(pl.col("code") == "INV_DUPLICATE_PERIOD").select(
+        "account_id", "object_id", "at_stake_minor", "at_stake_currency"
+    ).rows() == [("paid", "in_again", 700, "usd")]
+
+
+@pytest.mark.parametrize(("status", "period"), [("void", "si_1@100"), ("paid", "si_1@200"), ("paid", "si_2@100")])
+def test_a_void_invoice_another_period_and_another_item_bill_nothing_twice(status: str, period: str) -> None:
+    assert "INV_DUPLICATE_PERIOD" not in [
+        code for _, code, _ in _with_second_invoice_of_a_period(status, period).found()
+    ]
+
+
+def test_without_lines_nobody_can_say_what_an_invoice_bills() -> None:
+    world = _with_second_invoice_of_a_period()
+    world.row("stripe_invoices", "in_again")["billed_periods"] = None
+
+    assert "INV_DUPLICATE_PERIOD" not in [code for _, code, _ in world.found()]
+
+
+@pytest.mark.parametrize(("status", "at_stake"), [("succeeded", 1000), ("failed", None)])
+def test_a_charge_for_an_invoice_that_nobody_has_is_an_orphan(status: str, at_stake: int | None) -> None:
+    world = make_world()
+    known = world.row("charges", "chg_paid_1")
+    world.tables["charges"].append(
+        {**known, "charge_id": "chg_lost", "stripe_charge_id": None, "invoice_id": "inv_lost", "status": status}
+    )
+
+    found = world.findings()
+
+    assert found.select("account_id", "code", "object_id", "at_stake_minor").rows() == [
+        ("paid", "CHG_ORPHAN_INVOICE", "chg_lost", at_stake)
+    ]
+
+
+def test_a_charge_of_an_invoice_that_takes_effect_later_or_is_broken_is_no_orphan() -> None:
+    world = make_world()
+    world.row("invoices", "inv_late_2")["effective_at"] = NOW + timedelta(days=3)
+    world.row("invoices", "inv_paid_1")["currency"] = "xxz"
+
+    assert "CHG_ORPHAN_INVOICE" not in [code for _, code, _ in world.found()]
+
+
+def test_an_invoice_of_the_other_mode_is_compared_with_nothing() -> None:
+    world = make_world()
+    world.row("stripe_invoices", "in_paid_1").update(livemode=False, status="open", paid_at=None, currency="eur")
+
+    assert {code for _, code, _ in world.found()}.isdisjoint({"INV_OPEN_STRIPE_PAID_INTERNAL", "INV_CURRENCY_MISMATCH"})
 
 
 @pytest.mark.parametrize(("note", "is_found"), [(None, True), (299, True), (300, False)])

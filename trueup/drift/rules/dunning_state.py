@@ -12,7 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from trueup.drift.evidence import Evidence, found, rank
+from trueup.contract.masking import masked
+from trueup.drift.evidence import Evidence, found, outstanding_of_account, rank
 
 _COUNTERS: Final = ("attempt_count", "clock_started_on", "next_retry_at", "driver_invoice_id")
 
@@ -27,6 +28,7 @@ def dun_exempt_ignored(evidence: Evidence) -> pl.LazyFrame:
         ignored,
         {"subs_account": {"dunning_exempt": pl.lit(value=True)}, "subs_dunning": {"state": "stored_state"}},
         desired={"state": "state"},
+        at_stake=outstanding_of_account(),
     )
 
 
@@ -61,9 +63,10 @@ def dun_counter_mismatch(evidence: Evidence) -> pl.LazyFrame:
         pl.col("stored_rank") == pl.col("rank"),
         pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"stored_{name}")) for name in _COUNTERS),
     )
+    stored_driver = masked(pl.col("stored_driver_invoice_id"))  # any writer's text may stand there
     return found(
         differs,
-        {"subs_dunning": {name: f"stored_{name}" for name in _COUNTERS}},
+        {"subs_dunning": {**{name: f"stored_{name}" for name in _COUNTERS}, "driver_invoice_id": stored_driver}},
         desired={name: name for name in _COUNTERS},
     )
 
@@ -118,6 +121,7 @@ def _difference(evidence: Evidence, name: str) -> pl.LazyFrame:
         differs,
         {"subs_dunning": {"state": "stored_state"}},
         desired={"state": "state", "driver_invoice_id": "driver_invoice_id", "reasons": "reasons"},
+        at_stake=outstanding_of_account(),
     )
 
 
@@ -142,7 +146,12 @@ def _in_dispute(evidence: Evidence) -> pl.LazyFrame:
 def _flags(evidence: Evidence, is_wrong: pl.Expr) -> pl.LazyFrame:
     flags = evidence.facts["subs_account"].select("account_id", flagged="bad_debt")
     wrong = evidence.determinate.join(flags, on="account_id", how="inner", validate="1:1").filter(is_wrong)
-    return found(wrong, {"subs_account": {"bad_debt": "flagged"}}, desired={"bad_debt": "bad_debt", "state": "state"})
+    return found(
+        wrong,
+        {"subs_account": {"bad_debt": "flagged"}},
+        desired={"bad_debt": "bad_debt", "state": "state"},
+        at_stake=outstanding_of_account(),
+    )
 
 
 RULES: Final = (

@@ -10,14 +10,17 @@ from typing import Final
 
 import polars as pl
 
-from trueup.drift.evidence import Evidence, found
+from trueup.drift.evidence import Evidence, found, outstanding_of_account
 
 
 def ent_on_when_suspended(evidence: Evidence) -> pl.LazyFrame:
     """Access, though every cycle is used up."""
     wrong = _judged(evidence).filter("has_entitlements", ~pl.col("has_access"))
     return found(
-        wrong, {"cf_prod": {"has_access": "has_entitlements"}}, desired={"has_access": "has_access", "state": "state"}
+        wrong,
+        {"cf_prod": {"has_access": "has_entitlements"}},
+        desired={"has_access": "has_access", "state": "state"},
+        at_stake=outstanding_of_account(),
     )
 
 
@@ -39,6 +42,7 @@ def ent_off_when_good(evidence: Evidence) -> pl.LazyFrame:
         wrong,
         {"cf_prod": {"has_access": "has_entitlements", "status": "account_status"}},
         desired={"has_access": "has_access", "state": "state"},
+        at_stake=outstanding_of_account(),
     )
 
 

@@ -30,8 +30,9 @@ def evt_stuck(evidence: Evidence) -> pl.LazyFrame:
 
 
 def evt_malformed(evidence: Evidence) -> pl.LazyFrame:
-    """A payload that no handler can read: quarantined until somebody has looked at it."""
-    return _events(_unresolved(evidence).filter(~pl.col("is_well_formed")))
+    """A payload that no handler can read: quarantined until a person has buried it."""
+    is_dead = (pl.col("status") == "dead").fill_null(value=False)
+    return _events(_unresolved(evidence).filter(~pl.col("is_well_formed"), ~is_dead))
 
 
 def reclassify_stuck_events(findings: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from trueup.contract.masking import masked
-from trueup.drift.evidence import Evidence, found
+from trueup.drift.evidence import AtStake, Evidence, found
 
 
 def map_missing(evidence: Evidence) -> pl.LazyFrame:
@@ -153,6 +153,7 @@ def acct_child_has_debt(evidence: Evidence) -> pl.LazyFrame:
             "invoice": {"status": "status", "outstanding": "outstanding", "currency": "currency"},
         },
         object_id="object_id",
+        at_stake=AtStake(),
     )
 
 

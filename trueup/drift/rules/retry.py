@@ -11,8 +11,9 @@ from typing import Final
 
 import polars as pl
 
+from trueup.contract.masking import described
 from trueup.contract.vocabulary import NETWORK_STATUS_TYPE
-from trueup.drift.evidence import Evidence, found
+from trueup.drift.evidence import AtStake, Evidence, found
 
 
 def retry_schedule_stalled(evidence: Evidence) -> pl.LazyFrame:
@@ -24,10 +25,11 @@ def retry_schedule_stalled(evidence: Evidence) -> pl.LazyFrame:
         .join(children, on="account_id", how="anti")
     )
     return found(
-        stalled,
+        evidence.with_outstanding(stalled.with_columns(object_id="driver_invoice_id")),
         {"billing_prod": {"attempt_count": "attempt_count"}},
         object_id="driver_invoice_id",
         desired={"next_retry_at": "next_retry_at"},
+        at_stake=AtStake(),
     )
 
 
@@ -49,9 +51,10 @@ def retry_on_hard_decline(evidence: Evidence) -> pl.LazyFrame:
         )
     )
     return found(
-        again,
+        evidence.with_outstanding(again),
         {"stripe": {name: name for name in ("payment_method_id", "declined_at", "attempts")}},
         object_id="object_id",
+        at_stake=AtStake(),
     )
 
 
@@ -68,9 +71,10 @@ def retry_double_owner(evidence: Evidence) -> pl.LazyFrame:
         .agg(pl.col("retry_at", "next_payment_attempt_at").min())
     )
     return found(
-        both,
+        evidence.with_outstanding(both),
         {"billing_prod": {"retry_at": "retry_at"}, "stripe": {"next_payment_attempt_at": "next_payment_attempt_at"}},
         object_id="object_id",
+        at_stake=AtStake(),
     )
 
 
@@ -87,9 +91,10 @@ def retry_on_settled(evidence: Evidence) -> pl.LazyFrame:
         .agg(pl.col("retry_at").min(), pl.col("deciding").first())
     )
     return found(
-        settled,
+        evidence.with_outstanding(settled),
         {"billing_prod": {"retry_at": "retry_at"}, "invoice": {"status": "deciding"}},
         object_id="object_id",
+        at_stake=AtStake(),
     )
 
 
@@ -111,6 +116,7 @@ def no_attempt_made(evidence: Evidence) -> pl.LazyFrame:
         waiting,
         {"invoice": {"view": "view", "finalized_at": "finalized_at", "attempts": "attempts"}},
         object_id="object_id",
+        at_stake=AtStake(),
     )
 
 
@@ -121,7 +127,7 @@ def decline_code_unmapped(evidence: Evidence) -> pl.LazyFrame:
     )
     return found(
         unmapped,
-        {"attempt": {"view": "view", "invoice_id": "object_id", "decline_code": "decline_code"}},
+        {"attempt": {"view": "view", "invoice_id": "object_id", "decline_code": described(pl.col("decline_code"))}},
         object_id="provider_id",
     )
 
@@ -189,6 +195,7 @@ def man_missing(evidence: Evidence) -> pl.LazyFrame:
             "stripe": {"payment_method_id": "payment_method_id", "type": "payment_method_type"},
         },
         object_id="object_id",
+        at_stake=AtStake(),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from trueup.contract.vocabulary import ENDED_SUBSCRIPTIONS
-from trueup.drift.evidence import Evidence, found
+from trueup.drift.evidence import AtStake, Evidence, found
 
 
 def sub_status_mismatch(evidence: Evidence) -> pl.LazyFrame:
@@ -44,8 +44,16 @@ def sub_canceled_still_collecting(evidence: Evidence) -> pl.LazyFrame:
     collecting = (
         evidence.stripe_invoices.filter(pl.col("status") == "open", pl.col("auto_advance").fill_null(value=False))
         .filter(pl.col("subscription_id").is_not_null())
+        .drop("currency")
+        .with_columns(object_id="invoice_id")
+        .pipe(evidence.with_outstanding)
         .group_by("subscription_id")
-        .agg(invoices=pl.col("invoice_id").sort())
+        .agg(
+            invoices=pl.col("invoice_id").sort(),
+            collected=pl.col("outstanding").sum(),
+            currencies=pl.col("currency").drop_nulls().n_unique(),
+            currency=pl.col("currency").drop_nulls().first(),
+        )
     )
     ended = evidence.subscriptions.filter(pl.col("status").is_in(ENDED_SUBSCRIPTIONS)).join(
         collecting, on="subscription_id", how="inner", validate="m:1"
@@ -54,6 +62,7 @@ def sub_canceled_still_collecting(evidence: Evidence) -> pl.LazyFrame:
         ended,
         {"stripe": {"status": "status", "open_auto_advancing_invoices": "invoices"}},
         object_id="subscription_id",
+        at_stake=AtStake("collected", pl.when(pl.col("currencies") == 1).then(pl.col("currency"))),
     )
 
 

@@ -128,8 +128,11 @@ def _subscriptions(accounts: pl.DataFrame) -> pl.DataFrame:
 
 def _invoices(known: Known) -> pl.DataFrame:
     attempts = known.charges.filter(pl.col("intent") == 0).group_by("account_n", "ordinal").agg(attempts=pl.len())
-    bills = known.bills.filter(~pl.col("is_outside")).join(
-        attempts, on=["account_n", "ordinal"], how="left", validate="1:1", maintain_order="left"
+    plans = known.accounts.select("account_n", "plan_code")
+    bills = (
+        known.bills.filter(~pl.col("is_outside"))
+        .join(attempts, on=["account_n", "ordinal"], how="left", validate="1:1", maintain_order="left")
+        .join(plans, on="account_n", how="left", validate="m:1", maintain_order="left")
     )
     attempt_count = pl.col("attempts").fill_null(0).cast(pl.Int64)
     is_open = pl.col("status") == "open"
@@ -162,7 +165,14 @@ def _invoices(known: Known) -> pl.DataFrame:
         default_source_id=_NO_TEXT,
         livemode=_YES,
         metadata_invoice_id=pl.when(is_tied).then("invoice_id"),
+        billed_periods=pl.when(pl.col("subscription_id").is_not_null()).then(_billed_periods()),
     )
+
+
+def _billed_periods() -> pl.Expr:
+    """The subscription's item, from the instant of the bill on; an item is named for its price, as the sandbox does."""
+    item = pl.concat_str(pl.lit("si_"), price_id(pl.col("plan_code")))
+    return pl.concat_list(pl.concat_str(item, pl.lit("@"), pl.col("at_at").dt.epoch("s").cast(pl.String())))
 
 
 def _invoice_payments(intents: pl.DataFrame) -> pl.DataFrame:

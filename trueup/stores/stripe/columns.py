@@ -70,6 +70,24 @@ def _price_ids(given: dict[str, Any]) -> list[Any]:
     return [price.get("id") if isinstance(price, dict) else price for price in prices if price is not None]
 
 
+def _billed_periods(given: dict[str, Any]) -> list[str] | None:
+    """What the lines bill, prorations apart: subscription item @ Unix second from which. None: no lines given.
+
+    Lines beyond the ten that come with an invoice are not asked for. Where a line says what it bills: "The Invoice Line
+    Item object", docs.stripe.com/api/invoice-line-item/object, read on 2026-11-28.
+    """
+    lines = given.get("lines")
+    if lines is None:
+        return None
+    periods = []
+    for line in lines.get("data") or []:
+        details = (line.get("parent") or {}).get("subscription_item_details") or {}
+        item, start = details.get("subscription_item"), (line.get("period") or {}).get("start")
+        if item is not None and start is not None and not details.get("proration"):
+            periods.append(f"{item}@{start}")
+    return periods
+
+
 def _only_type(given: dict[str, Any]) -> object:
     types = given.get("payment_method_types")
     if types is not None and not isinstance(types, list):
@@ -152,6 +170,7 @@ COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "default_source_id": _reference("default_source"),
         "livemode": _flag("livemode"),
         "metadata_invoice_id": _text("metadata.invoice_id"),
+        "billed_periods": Column(Kind.TEXTS, pick=_billed_periods),
     },
     "stripe_invoice_payments": {
         "invoice_payment_id": _text("id"),

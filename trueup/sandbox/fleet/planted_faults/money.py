@@ -193,6 +193,54 @@ def lost_dispute(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     return [found(chosen, "DISPUTE_LOST_UNRESOLVED", "stripe_invoice_id")]
 
 
+def duplicate_period(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """A period billed a second time, a day later: both invoices are paid, in Stripe and in the ledger."""
+    later = timedelta(days=1)
+    is_bill = of(chosen, "invoice_id", "stripe_invoice_id")
+    ground.set("stripe_invoices", is_bill, billing_reason="subscription_cycle")
+    ground.set("invoices", of(chosen, "invoice_id", "bill_id"), billing_reason="subscription_cycle")
+    second_id = pl.col("stripe_invoice_id") + "second"
+    again = chosen.with_columns(second_id=second_id)
+    theirs = ground.frames["stripe_invoices"].filter(is_bill)
+    ours = ground.frames["invoices"].filter(of(chosen, "invoice_id", "bill_id"))
+    ground.add(
+        "stripe_invoices",
+        theirs.with_columns(
+            invoice_id=pl.col("invoice_id") + "second",
+            created_at=pl.col("created_at") + later,
+            metadata_invoice_id=pl.lit(None, pl.String),
+        ),
+    )
+    ground.add(
+        "invoices",
+        ours.with_columns(invoice_id=pl.col("invoice_id") + "_second", stripe_invoice_id=second_id),
+    )
+    return [found(again, "INV_DUPLICATE_PERIOD", "second_id")]
+
+
+def orphan_charge(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+    """A charge of the ledger for an invoice that nobody has."""
+    orphans = chosen.with_columns(orphan_id="chg_orphan_" + pl.col("account_id"))
+    ground.add(
+        "charges",
+        orphans.select(
+            "account_id",
+            charge_id="orphan_id",
+            invoice_id="inv_gone_" + pl.col("account_id"),
+            amount="bill_amount",
+            amount_refunded=pl.lit(0),
+            currency="bill_currency",
+            status=pl.lit("succeeded"),
+            trigger=pl.lit("manual"),
+            attempted_at="bill_paid_at",
+            effective_at="bill_paid_at",
+            updated_at="bill_paid_at",
+            version=pl.lit(1),
+        ),
+    )
+    return [found(orphans, "CHG_ORPHAN_INVOICE", "orphan_id")]
+
+
 PLANTS: Final = (
     Plant("INV_MISSING_INTERNAL", 25, missing_internal),
     Plant("INV_MISSING_STRIPE", 6, missing_stripe),
@@ -201,6 +249,8 @@ PLANTS: Final = (
     Plant("INV_STATUS_MISMATCH", 15, status_mismatch, ("void",)),
     Plant("INV_AMOUNT_MISMATCH", 15, amount_mismatch, ("retrying", "final_notice")),
     Plant("INV_CURRENCY_MISMATCH", 4, currency_mismatch),
+    Plant("INV_DUPLICATE_PERIOD", 6, duplicate_period),
+    Plant("CHG_ORPHAN_INVOICE", 6, orphan_charge),
     Plant("PAY_DOUBLE_CHARGE", 10, double_charge),
     Plant("PAY_UNLINKED", 10, unlinked_payment),
     Plant("PAY_UNRECORDED", 25, unrecorded_charge),

@@ -196,12 +196,9 @@ _LINE: Final = {
     "discount_amounts": [],
     "discountable": True,
     "discounts": [],
-    "id": Slot("line id", pl.concat_str(pl.lit('"il_'), json(pl.col("invoice_id")).str.slice(1))),
     "invoice": column("invoice_id"),
     "livemode": column("livemode"),
     "metadata": {},
-    "parent": None,
-    "period": {"end": column("created_at"), "start": column("created_at")},
     "pretax_credit_amounts": [],
     "pricing": None,
     "quantity": 1,
@@ -210,6 +207,43 @@ _LINE: Final = {
     "subtotal": column("amount_due"),
     "taxes": [],
 }
+
+_OF_NO_PERIOD: Final = {
+    "id": Slot("line id", pl.concat_str(pl.lit('"il_'), json(pl.col("invoice_id")).str.slice(1))),
+    "parent": None,
+    "period": {"end": column("created_at"), "start": column("created_at")},
+}
+
+# From an element of billed_periods, `subscription item @ second it begins`.
+_PERIOD: Final = pl.element().str.split_exact("@", 1)
+_BEGINS: Final = Slot("line start", _PERIOD.struct.field("field_1"))
+
+_OF_PERIOD: Final = {
+    "id": Slot("line id", pl.concat_str(pl.lit('"il_'), json(pl.element().str.replace("@", "_")).str.slice(1))),
+    "parent": {
+        "invoice_item_details": None,
+        "subscription_item_details": {
+            "invoice_item": None,
+            "proration": False,
+            "proration_details": None,
+            "subscription": None,
+            "subscription_item": Slot("line item", json(_PERIOD.struct.field("field_0"))),
+        },
+        "type": "subscription_item_details",
+    },
+    "period": {"end": _BEGINS, "start": _BEGINS},
+}
+
+
+def _lines() -> Slot:
+    """The lines of an invoice: one per billed period, or one of no period where none is given."""
+    front = text_of(_LINE).str.head(-1) + ","
+    periods = pl.col("billed_periods").list.eval(text_of(_OF_PERIOD).str.slice(1))
+    inside = front + periods.list.join("," + front)
+    alone = front + text_of(_OF_NO_PERIOD).str.slice(1)
+    has_periods = (pl.col("billed_periods").list.len() > 0).fill_null(value=False)
+    return Slot("lines", pl.concat_str(pl.lit("["), pl.when(has_periods).then(inside).otherwise(alone), pl.lit("]")))
+
 
 _REMAINING: Final = pl.col("amount_remaining").fill_null(
     pl.when(pl.col("status").is_in(["open", "uncollectible", "draft"]))
@@ -269,7 +303,7 @@ INVOICE: Final = {
     "issuer": _SELF,
     "last_finalization_error": None,
     "latest_revision": None,
-    "lines": _list(path(column("invoice_id"), "/v1/invoices/", "/lines"), [_LINE]),
+    "lines": _list(path(column("invoice_id"), "/v1/invoices/", "/lines"), _lines()),
     "livemode": column("livemode"),
     "metadata": _metadata("invoice_id", "metadata_invoice_id"),
     "next_payment_attempt": column("next_payment_attempt_at"),
