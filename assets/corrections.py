@@ -46,7 +46,7 @@ def correction_plan(
     plan = plan_of(run, settings)
     info = store_plan(settings, plan)
     write_json(run.folder / "plan.json", {"plan_id": plan.plan_id, "is_empty": plan.is_empty, "status": info.status})
-    blast = plan.blast
+    blast = plan.blast_radius
     return dg.MaterializeResult(
         metadata={
             "plan_id": plan.plan_id,

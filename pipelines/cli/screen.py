@@ -119,7 +119,7 @@ def show_applied(out: Console, applied: Mapping[str, Any]) -> None:
     out.print(f"{applied['rows_written']:,} rows written, {applied['events_emitted']:,} events in the outbox.")
     passed_over = [row for row in applied["outcomes"] if row["outcome"] not in {"applied", "already applied"}]
     if passed_over:
-        show_rows(out, "Not applied", passed_over[:CHANGES_SHOWN], ("unit", "outcome", "why"))
+        show_rows(out, "Not applied", passed_over[:CHANGES_SHOWN], ("target", "outcome", "why"))
 
 
 def show_diagnoses(out: Console, diagnoses: Sequence[Diagnosis]) -> None:

@@ -87,7 +87,7 @@ def test_an_empty_plan_says_so() -> None:
     plan = plan_of(changes_of())
 
     assert plan.is_empty
-    assert plan.blast.accounts_changed == 0
+    assert plan.blast_radius.accounts_changed == 0
     assert "is empty" in plan.as_markdown()
 
 
@@ -105,6 +105,6 @@ def test_one_value_is_shown_as_json_as_rows_and_as_markdown() -> None:
 
 def test_someone_in_bad_debt_who_is_suspended_loses_nothing_more() -> None:
     row = suspended("a0")[0] | {"before": '"bad_debt"'}
-    blast = plan_of(changes_of([row])).blast
+    blast = plan_of(changes_of([row])).blast_radius
 
     assert (blast.newly_suspended, blast.losing_access) == (0, 0)

@@ -176,7 +176,7 @@ def is_not_approved(case: _Case) -> Refusal | None:
 
 
 def _policy_key_refusal(case: _Case) -> Refusal | None:
-    limits, blast = case.limits, case.plan.blast
+    limits, blast = case.limits, case.plan.blast_radius
     way_out = "Have a person approve it: `trueup approve PLAN --key F`."
     if not limits.is_policy_key_allowed:
         return PlanNotApproved(
@@ -244,7 +244,7 @@ def is_write_not_owned(case: _Case) -> Refusal | None:
 
 def is_too_large(case: _Case) -> Refusal | None:
     """More accounts than every sound approver may approve, by share or by count."""
-    blast = case.plan.blast
+    blast = case.plan.blast_radius
     return _beyond_all(case, lambda limits: _too_large(blast.accounts_changed, blast.share, limits))
 
 
@@ -265,7 +265,7 @@ def _too_large(accounts: int, share: float, limits: Limits) -> Refusal | None:
 
 def has_too_many_suspensions(case: _Case) -> Refusal | None:
     """Access is taken from more accounts than every sound approver may approve, by share or by count."""
-    losing, fleet = case.plan.blast.losing_access, case.plan.fleet_accounts
+    losing, fleet = case.plan.blast_radius.losing_access, case.plan.fleet_accounts
     return _beyond_all(case, lambda limits: _too_many(losing, fleet, limits))
 
 

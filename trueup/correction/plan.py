@@ -24,7 +24,7 @@ from trueup.contract.schemas import CHANGES
 LIFE: Final = timedelta(hours=24)  # a plan older than this describes a world that has moved on
 
 WITHOUT_ACCESS: Final = ("suspended", "bad_debt")
-TOLD: Final = ("state", "bad_debt", "status")  # columns whose transitions the manifest counts
+COUNTED_COLUMNS: Final = ("state", "bad_debt", "status")  # columns whose transitions the manifest counts
 SHOWN_MAX: Final = 50  # how many changes a rendering for people lists
 
 _ORDER: Final = ("account_id", "table", "key", "column")
@@ -49,7 +49,7 @@ class PlanScope:
 
 
 @dataclass(frozen=True)
-class Blast:
+class BlastRadius:
     """How far a plan reaches, in accounts."""
 
     accounts_changed: int
@@ -89,7 +89,7 @@ class Plan:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Everything but the changes, as JSON holds it."""
-        blast = self.blast
+        blast = self.blast_radius
         return {
             "plan_id": self.plan_id,
             "as_of": _text(self.as_of),
@@ -139,7 +139,7 @@ class Plan:
     def transitions(self) -> pl.DataFrame:
         """table, column, from, to, rows: what turns into what, the most frequent first."""
         return (
-            self.changes.filter(pl.col("column").is_in(TOLD))
+            self.changes.filter(pl.col("column").is_in(COUNTED_COLUMNS))
             .select("table", "column", _plain("before").alias("from"), _plain("after").alias("to"))
             .group_by("table", "column", "from", "to")
             .agg(rows=pl.len())
@@ -147,7 +147,7 @@ class Plan:
         )
 
     @cached_property
-    def blast(self) -> Blast:
+    def blast_radius(self) -> BlastRadius:
         states = self.changes.filter(pl.col("table") == "subs_dunning", pl.col("column") == "state")
         before, after = _plain("before"), _plain("after")
         had_access = ~before.is_in(WITHOUT_ACCESS)
@@ -156,7 +156,7 @@ class Plan:
         )
         written_off = pl.concat([states.filter(after == "bad_debt").select("account_id"), flagged.select("account_id")])
         changed = self.changes["account_id"].drop_nulls().n_unique()
-        return Blast(
+        return BlastRadius(
             accounts_changed=changed,
             share=share_of(changed, self.fleet_accounts),
             newly_suspended=states.filter(after == "suspended", had_access).height,
@@ -191,7 +191,7 @@ class Plan:
 
     def summary(self) -> list[tuple[str, str]]:
         """What a reader wants to know first: (label, value)."""
-        blast = self.blast
+        blast = self.blast_radius
         return [
             ("plan", self.plan_id),
             ("as of", _text(self.as_of)),

@@ -95,7 +95,7 @@ def test_a_row_that_someone_moved_first_is_a_conflict_and_its_whole_account_is_l
 
     result = apply_plan(settings, plan.plan_id, regather=still(changes))
 
-    assert result.outcomes.select("unit", "outcome").rows() == [("a0", "conflict"), ("a1", "applied")]
+    assert result.outcomes.select("target", "outcome").rows() == [("a0", "conflict"), ("a1", "applied")]
     assert result.exit_code == 1
     assert sql(settings, "SELECT state, version FROM subs_dunning WHERE account_id = 'a0'") == [("grace", 7)]
     assert sql(settings, "SELECT account_id, plan_id FROM trueup.audit_queue") == [("a0", plan.plan_id)]
@@ -136,7 +136,7 @@ def test_an_account_of_which_something_else_is_desired_by_now_is_superseded(sett
 
     result = apply_plan(settings, plan.plan_id, regather=regather)
 
-    assert result.outcomes.select("unit", "outcome").rows() == [
+    assert result.outcomes.select("target", "outcome").rows() == [
         ("a0", "superseded"),
         ("a1", "superseded"),
         ("a2", "applied"),

@@ -87,7 +87,7 @@ def test_a_row_that_stays_locked_blocks_its_account_and_no_other(small: Settings
     with holding(small, "SELECT 1 FROM subs_account WHERE account_id = 'a5' FOR UPDATE"):
         result = apply_plan(small, plan.plan_id, regather=still(plan.changes))
 
-    assert result.outcomes.filter(outcome="blocked").select("unit", "why").rows() == [("a5", "LockNotAvailable")]
+    assert result.outcomes.filter(outcome="blocked").select("target", "why").rows() == [("a5", "LockNotAvailable")]
     assert result.counts["applied"] == 7
     assert result.exit_code == 1
     assert sql(small, "SELECT state, version FROM subs_dunning WHERE account_id = 'a5'") == [("grace", 7)]
@@ -107,7 +107,7 @@ def test_an_insert_that_another_transaction_has_not_committed_blocks_its_account
     with holding(small, "INSERT INTO subs_dunning (account_id, state) VALUES ('a1', 'grace')"):
         result = apply_plan(small, plan.plan_id, regather=still(plan.changes))
 
-    assert result.outcomes.select("unit", "outcome").rows() == [("a0", "applied"), ("a1", "blocked")]
+    assert result.outcomes.select("target", "outcome").rows() == [("a0", "applied"), ("a1", "blocked")]
 
 
 def test_a_deadlock_with_another_writer_is_got_over(small: Settings, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_hostile_writers_on_the_same_rows_lose_nothing(small: Settings, tmp_path
     for writer in writers:
         writer.join()
 
-    outcome = dict(result.outcomes.select("unit", "outcome").iter_rows())
+    outcome = dict(result.outcomes.select("target", "outcome").iter_rows())
     rows = sql(
         small, "SELECT account_id, state, attempt_count, version FROM subs_dunning WHERE account_id <> 'bystander'"
     )

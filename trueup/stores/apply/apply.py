@@ -30,21 +30,21 @@ from trueup.correction.plan import Plan
 from trueup.correction.refusals import KillSwitchOn
 from trueup.stores.apply.batch import Batch
 from trueup.stores.apply.outcomes import (
-    UNIT,
+    TARGET,
     ApplyResult,
     Outcome,
     Outcomes,
     entries_of,
     outcome_table,
-    remember,
-    remembered,
+    store_outcomes,
+    stored_outcomes,
 )
 from trueup.stores.auditor.approvals import approvals_of, limits_of, load_approvers
 from trueup.stores.auditor.audit_log import Entry, Head, append, auditor_key, note_head
 from trueup.stores.auditor.connection import actor, utc_now, writing
 from trueup.stores.auditor.gate_facts import gate_facts, read_kill_switch
 from trueup.stores.auditor.outbox import emit, events_of
-from trueup.stores.auditor.plans import Kept, find_plan, read_plan, recording_refusals, set_status
+from trueup.stores.auditor.plans import PlanRecord, find_plan, read_plan, recording_refusals, set_status
 from trueup.stores.settings import Settings
 
 Regather = Callable[[frozenset[str]], pl.DataFrame]
@@ -54,7 +54,7 @@ Checkpoint = Callable[[str], None]
 """Told the name of each step when it is done; tests end the process there."""
 
 Progress = Callable[[int, int], None]
-"""Told of units done, and units in all."""
+"""Told of targets done, and targets in all."""
 
 STEPS: Final = (
     "gate passed", "regathered", "copied", "locked", "written", "outbox filled", "logged", "committed", "finished",
@@ -62,7 +62,7 @@ STEPS: Final = (
 """Every step that a checkpoint is told of, in order; those from `copied` to `committed` come once for each batch."""
 
 _ATTEMPTS: Final = 3  # of one batch, before it is halved to find what blocks it
-_IMPATIENT_SECONDS: Final = 0.2  # how long a halved batch waits for a lock
+_SHORT_LOCK_SECONDS: Final = 0.2  # how long a halved batch waits for a lock
 _TRANSIENT: Final = (
     psycopg.errors.LockNotAvailable,
     psycopg.errors.DeadlockDetected,
@@ -123,11 +123,11 @@ class _Apply:
         self.key = auditor_key(self.settings)
         self.actor = actor()
 
-    def pass_gate(self, plan_id: str) -> Kept:
+    def pass_gate(self, plan_id: str) -> PlanRecord:
         """Take the plan's row and ask the gate; a plan that was finished before passes as it is."""
         with self.transaction():
             kept = read_plan(self.connection, plan_id, lock=True)
-            self.outcomes = remembered(self.connection, plan_id)
+            self.outcomes = stored_outcomes(self.connection, plan_id)
             if not _is_finished(kept):
                 approvals = approvals_of(self.connection, kept.plan, load_approvers(self.settings.approvers_file))
                 facts = gate_facts(self.connection, kept, self.now())
@@ -136,18 +136,18 @@ class _Apply:
         return kept
 
     def write(self, plan: Plan, regather: Regather) -> None:
-        """Write what is left of the plan, in batches of units."""
-        left = plan.changes.with_columns(UNIT).filter(~pl.col("unit").is_in(list(self.outcomes)))
-        changes = _with_wanted(left, regather)
+        """Write what is left of the plan, in batches of targets."""
+        left = plan.changes.with_columns(TARGET).filter(~pl.col("target").is_in(list(self.outcomes)))
+        changes = _with_still_desired(left, regather)
         self.step("regathered")
-        units = changes["unit"].unique(maintain_order=True).to_list()
+        targets = changes["target"].unique(maintain_order=True).to_list()
         size = self.settings.apply_batch_accounts
-        for start in range(0, len(units), size):
-            self._insist(plan, changes, units[start : start + size])
-            self.on_progress(min(start + size, len(units)), len(units))
+        for start in range(0, len(targets), size):
+            self._commit_with_retries(plan, changes, targets[start : start + size])
+            self.on_progress(min(start + size, len(targets)), len(targets))
 
     def finish(self, plan: Plan) -> None:
-        """Close the plan, unless units are blocked: those wait for its next apply."""
+        """Close the plan, unless targets are blocked: those wait for its next apply."""
         counts = self.report(plan).counts
         with self.transaction():
             if counts["blocked"] == 0:
@@ -168,29 +168,29 @@ class _Apply:
             if self.dry_run:
                 transaction.rollback()
 
-    def _insist(self, plan: Plan, changes: pl.DataFrame, units: list[str]) -> None:
+    def _commit_with_retries(self, plan: Plan, changes: pl.DataFrame, targets: list[str]) -> None:
         """Write a batch; if locks stand in its way for long, halve it until only what is blocked is left."""
         try:
             for attempt in stamina.retry_context(on=Blocked, attempts=_ATTEMPTS, wait_initial=0.05, wait_max=1.0):
                 with attempt:
-                    self._commit(plan, changes, units, self.settings.apply_lock_timeout_seconds)
+                    self._commit(plan, changes, targets, self.settings.apply_lock_timeout_seconds)
         except Blocked as blocked:
-            self._halve(plan, changes, units, blocked)
+            self._halve(plan, changes, targets, blocked)
 
-    def _halve(self, plan: Plan, changes: pl.DataFrame, units: list[str], blocked: Blocked) -> None:
-        if len(units) == 1:
-            self.outcomes[units[0]] = Outcome("blocked", str(blocked))
+    def _halve(self, plan: Plan, changes: pl.DataFrame, targets: list[str], blocked: Blocked) -> None:
+        if len(targets) == 1:
+            self.outcomes[targets[0]] = Outcome("blocked", str(blocked))
             return
-        half = len(units) // 2
-        for part in (units[:half], units[half:]):
+        half = len(targets) // 2
+        for part in (targets[:half], targets[half:]):
             try:
-                self._commit(plan, changes, part, _IMPATIENT_SECONDS)
+                self._commit(plan, changes, part, _SHORT_LOCK_SECONDS)
             except Blocked as again:
                 self._halve(plan, changes, part, again)
 
-    def _commit(self, plan: Plan, changes: pl.DataFrame, units: list[str], lock_timeout: float) -> None:
+    def _commit(self, plan: Plan, changes: pl.DataFrame, targets: list[str], lock_timeout: float) -> None:
         """One batch in one transaction."""
-        batch = changes.filter(pl.col("unit").is_in(units))
+        batch = changes.filter(pl.col("target").is_in(targets))
         try:
             with self.transaction():
                 outcomes, rows, events, head = self._write(plan, batch, lock_timeout)
@@ -215,17 +215,17 @@ class _Apply:
         batch.lock_rows()
         self.step("locked")
         outcomes = _passed_over(batch, plan.plan_id)
-        written, beaten = batch.insert_rows()
-        outcomes |= dict.fromkeys(beaten, Outcome("conflict", "someone else inserted the row first"))
-        batch.leave_out(beaten)
+        written, lost_race = batch.insert_rows()
+        outcomes |= dict.fromkeys(lost_race, Outcome("conflict", "someone else inserted the row first"))
+        batch.leave_out(lost_race)
         written += batch.update_rows()
         self.step("written")
         told = {"plan_id": plan.plan_id, "as_of": plan.manifest["as_of"], "policy_version": plan.policy_version}
         events = emit(self.connection, [event for row in written for event in events_of(row, told)], at)
         self.step("outbox filled")
         batch.record_applied(plan.plan_id, at)
-        outcomes |= {unit: Outcome("applied") for unit in changes["unit"].unique() if unit not in outcomes}
-        remember(self.connection, plan.plan_id, outcomes, changes, at)
+        outcomes |= {target: Outcome("applied") for target in changes["target"].unique() if target not in outcomes}
+        store_outcomes(self.connection, plan.plan_id, outcomes, changes, at)
         head = append(self.connection, self.key, entries_of(plan, changes, outcomes, written, self.actor), at)
         self.step("logged")
         return outcomes, len(written), events, head
@@ -251,7 +251,7 @@ def _alone(connection: Connection) -> Iterator[None]:
         connection.execute(_LEAVE)
 
 
-def _is_finished(kept: Kept) -> bool:
+def _is_finished(kept: PlanRecord) -> bool:
     """Applied before; what was tampered with since is judged like any other plan, and refused."""
     return kept.status == "applied" and kept.is_row_its_own and kept.plan.plan_id == kept.plan_id
 
@@ -266,8 +266,8 @@ def _refuse_if_stopped(connection: Connection) -> None:
         )
 
 
-def _with_wanted(changes: pl.DataFrame, regather: Regather) -> pl.DataFrame:
-    """Adds `wanted`: whether each change is still desired.
+def _with_still_desired(changes: pl.DataFrame, regather: Regather) -> pl.DataFrame:
+    """Adds `still_desired`: whether each change is still desired.
 
     same: yes; other: another value is; absent: none is, any more, or the row has the value already. Columns that are
     written along with a change are never a reason for anything, so they count as `same`, and so does what is of no
@@ -278,22 +278,24 @@ def _with_wanted(changes: pl.DataFrame, regather: Regather) -> pl.DataFrame:
     desired = now.select("table", "key", "column", after_now=pl.col("after"))
     along = [f"{table}.{column}" for table, columns in ALONG.items() for column in columns]
     is_unquestioned = (pl.col("table") + "." + pl.col("column")).is_in(along) | pl.col("account_id").is_null()
-    wanted = (
+    still_desired = (
         pl.when(is_unquestioned | (pl.col("after_now") == pl.col("after")))
         .then(pl.lit("same"))
         .when(pl.col("after_now").is_null())
         .then(pl.lit("absent"))
         .otherwise(pl.lit("other"))
     )
-    return changes.join(desired, on=["table", "key", "column"], how="left", validate="1:1").with_columns(wanted=wanted)
+    return changes.join(desired, on=["table", "key", "column"], how="left", validate="1:1").with_columns(
+        still_desired=still_desired
+    )
 
 
 def _passed_over(batch: Batch, plan_id: str) -> dict[str, Outcome]:
-    """Take out of the batch every unit that is not to be written: unit → its outcome."""
+    """Take out of the batch every target that is not to be written: target → its outcome."""
     done = batch.already_applied(plan_id)
     batch.leave_out(done)
     moved = batch.moved_rows()
-    batch.leave_out([row.unit for row in moved])
-    superseded = {row.unit for row in moved if row.is_superseded}
-    verdicts = {row.unit: Outcome("superseded" if row.unit in superseded else "conflict", row.why) for row in moved}
+    batch.leave_out([row.target for row in moved])
+    superseded = {row.target for row in moved if row.is_superseded}
+    verdicts = {row.target: Outcome("superseded" if row.target in superseded else "conflict", row.why) for row in moved}
     return {**dict.fromkeys(done, Outcome("already applied")), **verdicts}

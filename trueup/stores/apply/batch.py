@@ -26,23 +26,23 @@ from trueup.stores.postgres.models import SubsApi
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _COLUMNS: Final = (
-    "change_id", "unit", "account_id", "table", "key", "column", "before", "after", "row_version", "codes", "event_ids",
-    "wanted",
+    "change_id", "target", "account_id", "table", "key", "column", "before", "after", "row_version", "codes",
+    "event_ids", "still_desired",
 )  # fmt: skip
 
 _MAKE: Final = text("""
     CREATE TEMPORARY TABLE IF NOT EXISTS trueup_batch (
-        change_id text PRIMARY KEY, unit text NOT NULL, account_id text, "table" text NOT NULL, key text NOT NULL,
+        change_id text PRIMARY KEY, target text NOT NULL, account_id text, "table" text NOT NULL, key text NOT NULL,
         "column" text NOT NULL, before jsonb NOT NULL, after jsonb NOT NULL, row_version bigint, codes text[],
-        event_ids text[], wanted text NOT NULL
+        event_ids text[], still_desired text NOT NULL
     ) ON COMMIT DELETE ROWS
 """)
 _ALREADY: Final = text("""
-    SELECT b.unit FROM trueup_batch b
+    SELECT b.target FROM trueup_batch b
     LEFT JOIN trueup.applied_changes a ON a.plan_id = :plan_id AND a.change_id = b.change_id
-    GROUP BY b.unit HAVING bool_and(a.change_id IS NOT NULL)
+    GROUP BY b.target HAVING bool_and(a.change_id IS NOT NULL)
 """)
-_DROP: Final = text("DELETE FROM trueup_batch WHERE unit = ANY (:units)")
+_DROP: Final = text("DELETE FROM trueup_batch WHERE target = ANY (:targets)")
 _RECORD: Final = text("""
     INSERT INTO trueup.applied_changes (plan_id, change_id, account_id, row_version, applied_at)
     SELECT :plan_id, b.change_id, b.account_id, coalesce(b.row_version, 0) + 1, :at FROM trueup_batch b
@@ -53,7 +53,7 @@ _RECORD: Final = text("""
 class Moved:
     """A row that is not as it was planned for."""
 
-    unit: str
+    target: str
     is_superseded: bool
     why: str
 
@@ -62,7 +62,7 @@ class Batch:
     """One batch in one transaction of the caller's. Call the methods in the order they stand in."""
 
     def __init__(self, connection: Connection, changes: pl.DataFrame) -> None:
-        """Fill the temporary table: schemas.CHANGES with `unit` and `wanted` (see `trueup.stores.apply.apply`)."""
+        """Fill the temporary table with schemas.CHANGES, `target` and `still_desired` (`trueup.stores.apply.apply`)."""
         self.connection = connection
         self.tables = [table for table in PLANNED if table in set(changes["table"])]
         connection.execute(_MAKE)
@@ -82,17 +82,17 @@ class Batch:
         """Every row that is not as it was planned for: gone, there by now, of another version or other values."""
         return [Moved(*row) for table in self.tables for row in self.connection.execute(text(_moved(table))).all()]
 
-    def leave_out(self, units: Sequence[str]) -> None:
-        """Take units out of the batch, whole."""
-        if units:
-            self.connection.execute(_DROP, {"units": list(units)})
+    def leave_out(self, targets: Sequence[str]) -> None:
+        """Take targets out of the batch, whole."""
+        if targets:
+            self.connection.execute(_DROP, {"targets": list(targets)})
 
     def insert_rows(self) -> tuple[list[WrittenRow], list[str]]:
-        """Insert what is missing: the rows inserted, and the units whose row someone else inserted meanwhile."""
-        unit_of: dict[str, str] = dict(self.connection.execute(text(_INSERTS)).all())
+        """Insert what is missing: the rows inserted, and the targets whose row someone else inserted meanwhile."""
+        target_of: dict[str, str] = dict(self.connection.execute(text(_INSERTS)).all())
         written = self._write(_insert, [table for table in self.tables if OWNED[table].may_insert])
         there = {row.key for row in written}
-        return written, [unit for key, unit in unit_of.items() if key not in there]
+        return written, [target for key, target in target_of.items() if key not in there]
 
     def update_rows(self) -> list[WrittenRow]:
         """Update the rows that are left, version by version. They are locked, so each must be written."""
@@ -110,7 +110,7 @@ class Batch:
         return [_written(row) for table in tables for row in self.connection.execute(text(statement(table))).mappings()]
 
 
-_INSERTS: Final = "SELECT DISTINCT key, unit FROM trueup_batch WHERE row_version IS NULL"
+_INSERTS: Final = "SELECT DISTINCT key, target FROM trueup_batch WHERE row_version IS NULL"
 _UPDATES: Final = """
     SELECT count(*) FROM (SELECT DISTINCT "table", key FROM trueup_batch WHERE row_version IS NOT NULL) rows
 """
@@ -125,31 +125,32 @@ def _lock(table: str) -> str:
 
 
 def _moved(table: str) -> str:
-    """Rows that moved, one line for each unit.
+    """Rows that moved, one line for each target.
 
     A version that stands still is not believed alone: a writer who forgets to count it up must lose nothing either, so
-    the values are compared as well. A unit is superseded, not just in conflict, if what is desired of a column by now
+    the values are compared as well. A target is superseded, not just in conflict, if what is desired of a column by now
     is another value than the planned one; where nothing is desired any more (`absent`), that holds unless the column
     already has the planned value.
     """
     key = OWNED[table].key
     return f"""
-        SELECT unit, bool_or(is_superseded), string_agg(DISTINCT why, '; ' ORDER BY why)
+        SELECT target, bool_or(is_superseded), string_agg(DISTINCT why, '; ' ORDER BY why)
         FROM (
-            SELECT b.unit,
-                   b.wanted = 'other' OR (b.wanted = 'absent' AND {_differs(table, "after")}) AS is_superseded,
-                   CASE WHEN b.row_version IS NULL AND t.{key} IS NOT NULL THEN '{table} ' || b.key || ' exists by now'
+            SELECT b.target,
+                   b.still_desired = 'other' OR (b.still_desired = 'absent' AND {_differs(table, "after")}) AS
+                   is_superseded, CASE WHEN b.row_version IS NULL AND t.{key} IS NOT NULL THEN '{table} ' || b.key || '
+                   exists by now'
                         WHEN b.row_version IS NOT NULL AND t.{key} IS NULL THEN '{table} ' || b.key || ' is gone'
                         WHEN t.version <> b.row_version
                             THEN '{table} ' || b.key || ' has version ' || t.version || ', not ' || b.row_version
                         WHEN {_differs(table, "before")} THEN '{table} ' || b.key || ' has another ' || b."column"
-                        WHEN b.wanted <> 'same' THEN 'another ' || b."column" || ' is desired by now'
+                        WHEN b.still_desired <> 'same' THEN 'another ' || b."column" || ' is desired by now'
                    END AS why
             FROM trueup_batch b LEFT JOIN {table} t ON t.{key} = b.key
             WHERE b."table" = '{table}'
         ) compared
         WHERE why IS NOT NULL
-        GROUP BY unit
+        GROUP BY target
     """
 
 
@@ -164,30 +165,30 @@ def _differs(table: str, side: str) -> str:
 def _insert(table: str) -> str:
     key, columns = OWNED[table].key, PLANNED[table]
     return f"""
-        WITH wanted AS ({_pivot(table, "row_version IS NULL")}),
+        WITH planned AS ({_pivot(table, "row_version IS NULL")}),
         written AS (
             INSERT INTO {table} ({key}, {", ".join(columns)}, updated_at, version)
-            SELECT key, {", ".join(columns)}, now(), 1 FROM wanted ORDER BY key
+            SELECT key, {", ".join(columns)}, now(), 1 FROM planned ORDER BY key
             ON CONFLICT ({key}) DO NOTHING
             RETURNING {key} AS key, version, {_as_json(columns)} AS after
         )
-        SELECT wanted.*, written.version, written.after AS written, '{table}' AS "table"
-        FROM written JOIN wanted USING (key)
+        SELECT planned.*, written.version, written.after AS written, '{table}' AS "table"
+        FROM written JOIN planned USING (key)
     """
 
 
 def _update(table: str) -> str:
     key, columns = OWNED[table].key, PLANNED[table]
-    values = ", ".join(f"{c} = CASE WHEN wanted.has_{c} THEN wanted.{c} ELSE t.{c} END" for c in columns)
+    values = ", ".join(f"{c} = CASE WHEN planned.has_{c} THEN planned.{c} ELSE t.{c} END" for c in columns)
     return f"""
-        WITH wanted AS ({_pivot(table, "row_version IS NOT NULL")}),
+        WITH planned AS ({_pivot(table, "row_version IS NOT NULL")}),
         written AS (
             UPDATE {table} t SET {values}, updated_at = now(), version = t.version + 1
-            FROM wanted WHERE t.{key} = wanted.key AND t.version = wanted.row_version
+            FROM planned WHERE t.{key} = planned.key AND t.version = planned.row_version
             RETURNING t.{key} AS key, t.version, {_as_json(columns, "t.")} AS after
         )
-        SELECT wanted.*, written.version, written.after AS written, '{table}' AS "table"
-        FROM written JOIN wanted USING (key)
+        SELECT planned.*, written.version, written.after AS written, '{table}' AS "table"
+        FROM written JOIN planned USING (key)
     """
 
 

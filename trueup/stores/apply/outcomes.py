@@ -1,7 +1,7 @@
-"""Outcomes: what became of each account of a plan, remembered, logged and reported.
+"""Outcomes: what became of each account of a plan, stored_outcomes, logged and reported.
 
 All changes of an account share its outcome. Where a change has no account (an event of nobody), its row stands for
-itself: such a *unit* is named by table and key. Which outcome a unit gets is decided in `apply.py`.
+itself: such a *target* is named by table and key. Which outcome a target gets is decided in `apply.py`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ OUTCOMES: Final = ("applied", "already applied", "superseded", "conflict", "bloc
 FINE: Final = ("applied", "already applied")
 DECIDED: Final = ("applied", "superseded", "conflict")  # what a later start of the same apply does not look at again
 
-UNIT: Final = pl.col("account_id").fill_null(pl.concat_str("table", "key", separator=":")).alias("unit")
+TARGET: Final = pl.col("account_id").fill_null(pl.concat_str("table", "key", separator=":")).alias("target")
 
 
 class Outcome(NamedTuple):
-    """What became of a unit, and why."""
+    """What became of a target, and why."""
 
     outcome: str
     why: str = ""
@@ -42,7 +42,7 @@ Outcomes = Mapping[str, Outcome]
 class ApplyResult:
     """What became of every account of a plan.
 
-    `outcomes` has unit (the account, or table and key where there is none), account_id, outcome, why, changes.
+    `outcomes` has target (the account, or table and key where there is none), account_id, outcome, why, changes.
     """
 
     plan_id: str
@@ -77,46 +77,48 @@ class ApplyResult:
 
 
 def outcome_table(changes: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
-    """The outcomes of these changes' units, as `ApplyResult` holds them."""
+    """The outcomes of these changes' targets, as `ApplyResult` holds them."""
     known = pl.DataFrame(
-        [(unit, *outcome) for unit, outcome in outcomes.items()],
-        schema={"unit": pl.String(), "outcome": pl.String(), "why": pl.String()},
+        [(target, *outcome) for target, outcome in outcomes.items()],
+        schema={"target": pl.String(), "outcome": pl.String(), "why": pl.String()},
         orient="row",
     )
-    units = changes.with_columns(UNIT).group_by("unit", "account_id").agg(changes=pl.len().cast(pl.Int64()))
-    joined = units.join(known, on="unit", how="left", validate="1:1")
-    return joined.select("unit", "account_id", "outcome", "why", "changes").sort("unit")
+    targets = changes.with_columns(TARGET).group_by("target", "account_id").agg(changes=pl.len().cast(pl.Int64()))
+    joined = targets.join(known, on="target", how="left", validate="1:1")
+    return joined.select("target", "account_id", "outcome", "why", "changes").sort("target")
 
 
-def remembered(connection: Connection, plan_id: str) -> dict[str, Outcome]:
+def stored_outcomes(connection: Connection, plan_id: str) -> dict[str, Outcome]:
     """What earlier starts of the plan's apply came to; what they applied is `already applied` now."""
-    rows = connection.execute(_REMEMBERED, {"plan_id": plan_id, "decided": list(DECIDED)}).all()
-    return {row.unit: Outcome("already applied") if row.outcome == "applied" else Outcome(*row[1:]) for row in rows}
+    rows = connection.execute(_STORED_OUTCOMES, {"plan_id": plan_id, "decided": list(DECIDED)}).all()
+    return {row.target: Outcome("already applied") if row.outcome == "applied" else Outcome(*row[1:]) for row in rows}
 
 
-def remember(connection: Connection, plan_id: str, outcomes: Outcomes, changes: pl.DataFrame, at: datetime) -> None:
+def store_outcomes(
+    connection: Connection, plan_id: str, outcomes: Outcomes, changes: pl.DataFrame, at: datetime
+) -> None:
     """Keep the outcomes with the changes they are of, and queue for the next audit what someone moved."""
-    units = sorted(outcomes)
+    targets = sorted(outcomes)
     connection.execute(
-        _REMEMBER,
+        _STORE_OUTCOMES,
         {
             "plan_id": plan_id,
-            "units": units,
-            "outcomes": [outcomes[unit].outcome for unit in units],
-            "whys": [outcomes[unit].why for unit in units],
+            "targets": targets,
+            "outcomes": [outcomes[target].outcome for target in targets],
+            "whys": [outcomes[target].why for target in targets],
             "at": at,
         },
     )
-    account_of = dict(changes.select("unit", "account_id").iter_rows())
-    moved = [unit for unit in units if outcomes[unit].outcome == "conflict" and account_of[unit] is not None]
-    queued = ((account_of[unit], plan_id, outcomes[unit].why, at) for unit in moved)
+    account_of = dict(changes.select("target", "account_id").iter_rows())
+    moved = [target for target in targets if outcomes[target].outcome == "conflict" and account_of[target] is not None]
+    queued = ((account_of[target], plan_id, outcomes[target].why, at) for target in moved)
     copy_rows(connection, "trueup.audit_queue", ("account_id", "plan_id", "reason", "queued_at"), queued)
 
 
 def entries_of(
     plan: Plan, changes: pl.DataFrame, outcomes: Outcomes, written: list[WrittenRow], actor: str
 ) -> list[Entry]:
-    """An audit entry for each change that was applied, and one for each unit that was passed over."""
+    """An audit entry for each change that was applied, and one for each target that was passed over."""
     versions = {(row.table, row.key): row.version for row in written}
     applied = [
         Entry(
@@ -139,25 +141,25 @@ def entries_of(
             },
         )
         for change in changes.iter_rows(named=True)
-        if outcomes[change["unit"]].outcome == "applied"
+        if outcomes[change["target"]].outcome == "applied"
     ]
-    account_of = dict(changes.select("unit", "account_id").iter_rows())
+    account_of = dict(changes.select("target", "account_id").iter_rows())
     passed_over = [
-        Entry(actor, outcome, plan.plan_id, account_id=account_of[unit], key=unit, detail={"why": why})
-        for unit, (outcome, why) in sorted(outcomes.items())
+        Entry(actor, outcome, plan.plan_id, account_id=account_of[target], key=target, detail={"why": why})
+        for target, (outcome, why) in sorted(outcomes.items())
         if outcome not in FINE
     ]
     return [*applied, *passed_over]
 
 
-_REMEMBERED: Final = text("""
-    SELECT unit, outcome, why FROM trueup.apply_outcomes WHERE plan_id = :plan_id AND outcome = ANY (:decided)
+_STORED_OUTCOMES: Final = text("""
+    SELECT target, outcome, why FROM trueup.apply_outcomes WHERE plan_id = :plan_id AND outcome = ANY (:decided)
 """)
-_REMEMBER: Final = text("""
-    INSERT INTO trueup.apply_outcomes (plan_id, unit, outcome, why, decided_at)
-    SELECT :plan_id, unit, outcome, why, :at
-    FROM unnest(CAST(:units AS text[]), CAST(:outcomes AS text[]), CAST(:whys AS text[])) AS o (unit, outcome, why)
-    ON CONFLICT (plan_id, unit) DO UPDATE
+_STORE_OUTCOMES: Final = text("""
+    INSERT INTO trueup.apply_outcomes (plan_id, target, outcome, why, decided_at)
+    SELECT :plan_id, target, outcome, why, :at
+    FROM unnest(CAST(:targets AS text[]), CAST(:outcomes AS text[]), CAST(:whys AS text[])) AS o (target, outcome, why)
+    ON CONFLICT (plan_id, target) DO UPDATE
         SET outcome = excluded.outcome, why = excluded.why, decided_at = excluded.decided_at
         WHERE excluded.outcome <> 'already applied'
 """)

@@ -13,13 +13,13 @@ from sqlalchemy import Connection, TextClause, text
 from trueup.correction.gate import CheckVerdict, GateFacts
 from trueup.stores.auditor.audit_log import Entry, append, auditor_key, note_head
 from trueup.stores.auditor.connection import actor, utc_now, writing
-from trueup.stores.auditor.plans import Kept
+from trueup.stores.auditor.plans import PlanRecord
 from trueup.stores.settings import Settings
 
 SHRINK_RUNS: Final = 3  # how many earlier runs over the same accounts a store is measured against
 
 
-def gate_facts(connection: Connection, kept: Kept, now: datetime) -> GateFacts:
+def gate_facts(connection: Connection, kept: PlanRecord, now: datetime) -> GateFacts:
     """Everything that the gate asks about besides the plan and its approvals, in the caller's transaction."""
     run_id = kept.plan.run_id
     newer = connection.execute(_NEWER, {"number": kept.number, "plan_id": kept.plan_id}).scalars()

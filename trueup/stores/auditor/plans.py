@@ -54,7 +54,7 @@ class PlanInfo:
 
 
 @dataclass(frozen=True)
-class Kept:
+class PlanRecord:
     """A stored plan: the value, how far it has come, and whether its row still says what its content gives."""
 
     plan: Plan
@@ -82,7 +82,7 @@ def store_plan(settings: Settings, plan: Plan, *, at: datetime | None = None) ->
         return _info(connection, plan.plan_id, at)
 
 
-def load_plan(settings: Settings, plan_id: str) -> Kept:
+def load_plan(settings: Settings, plan_id: str) -> PlanRecord:
     """A plan by its id or the beginning of it; raises PlanUnknown, and PlanTampered if it cannot even be read."""
     with writing(settings) as connection:
         return read_plan(connection, find_plan(connection, plan_id))
@@ -135,12 +135,12 @@ def find_plan(connection: Connection, named: str) -> str:
     return found[0]
 
 
-def read_plan(connection: Connection, plan_id: str, *, lock: bool = False) -> Kept:
+def read_plan(connection: Connection, plan_id: str, *, lock: bool = False) -> PlanRecord:
     """A plan, in the caller's transaction; `lock` takes its row until that ends."""
     row = connection.execute(_LOCK if lock else _READ, {"plan_id": plan_id}).mappings().one()
     rows = connection.execute(_CHANGES, {"plan_id": plan_id}).all()
     plan = _plan_of(row, rows)
-    return Kept(plan, row["plan_id"], row["number"], row["status"], _says_the_same(plan, row))
+    return PlanRecord(plan, row["plan_id"], row["number"], row["status"], _says_the_same(plan, row))
 
 
 def set_status(connection: Connection, plan_id: str, status: str, finished_at: datetime | None = None) -> None:
@@ -260,7 +260,7 @@ def _says_the_same(plan: Plan, row: RowMapping) -> bool:
     return all(row[column] == given[column] for column in _COLUMNS)
 
 
-def _must_be_open(kept: Kept, now: datetime | None) -> None:
+def _must_be_open(kept: PlanRecord, now: datetime | None) -> None:
     """Raise unless the plan is whole and still waits for a decision; `now` is left out where age does not matter."""
     if kept.plan.plan_id != kept.plan_id or not kept.is_row_its_own:
         raise PlanTampered(

@@ -100,12 +100,12 @@ class AppliedChange(Auditor):
 
 
 class ApplyOutcome(Auditor):
-    """What became of each account of a plan. `unit` is the account, or table and key where there is no account."""
+    """What became of each account of a plan. `target` is the account, or table and key where there is no account."""
 
     __tablename__ = "apply_outcomes"
 
     plan_id: Mapped[str] = mapped_column(primary_key=True)
-    unit: Mapped[str] = mapped_column(primary_key=True)
+    target: Mapped[str] = mapped_column(primary_key=True)
     outcome: Mapped[str]  # applied, conflict, superseded, blocked
     why: Mapped[str]
     decided_at: Mapped[datetime]
