@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from trueup.correction.ownership import OWNED
-from trueup.stores.auditor.tables import APPEND_ONLY
+from trueup.stores.auditor.tables import MAY_CHANGE, auditor_tables, guards
 from trueup.stores.errors import SettingsError
 from trueup.stores.postgres.models import AUDITOR_SCHEMA, Auditor
 from trueup.stores.postgres.reading import reading_url, tables_in
@@ -30,6 +30,9 @@ from trueup.stores.settings import DATABASES, Database, Settings, sqlalchemy_url
 
 # The writer looks at the rows it changes, but neither at payloads nor at what handlers said went wrong.
 _WRITER_DOES_NOT_READ: Final = frozenset({"payload"})
+
+# Tables that the writer changes through a function alone, or only locks.
+_ONLY_BY_FUNCTION: Final = frozenset({"kill_switch", "locks"})
 
 Row = tuple[Any, ...]
 
@@ -65,6 +68,7 @@ def create_auditor_tables(settings: Settings) -> list[str]:
         with _recorded(engine) as statements, engine.begin() as connection:
             connection.execute(CreateSchema(AUDITOR_SCHEMA, if_not_exists=True))
             Auditor.metadata.create_all(connection)
+            connection.exec_driver_sql(guards().replace("%", "%%"))
         engine.dispose()
     return statements
 
@@ -76,7 +80,7 @@ def reader_grants(database: Database, named: str, role: str) -> list[sql.Compose
         statements += [_nothing_on("public", name, role), _on_columns("SELECT", columns_read(name), name, role)]
     if database == "subs_api":
         statements.append(_on_schema(AUDITOR_SCHEMA, role))
-        for table in _auditor_tables():
+        for table in auditor_tables():
             statements += [_nothing_on(AUDITOR_SCHEMA, table, role), _on_table("SELECT", AUDITOR_SCHEMA, table, role)]
     return statements
 
@@ -92,9 +96,13 @@ def writer_grants(named: str, role: str) -> list[sql.Composed]:
         if owned.may_insert:
             statements.append(_on_columns("INSERT", owned.columns, name, role))
     statements.append(_on_schema(AUDITOR_SCHEMA, role))
-    for table in _auditor_tables():
-        rights = "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+    for table in auditor_tables():
+        rights = "SELECT" if table in _ONLY_BY_FUNCTION else "SELECT, INSERT"
         statements += [_nothing_on(AUDITOR_SCHEMA, table, role), _on_table(rights, AUDITOR_SCHEMA, table, role)]
+        if table in MAY_CHANGE:
+            statements.append(_on_columns("UPDATE", MAY_CHANGE[table], table, role, AUDITOR_SCHEMA))
+    turn = sql.SQL("FUNCTION {}(boolean, text, jsonb)").format(sql.Identifier(AUDITOR_SCHEMA, "turn_kill_switch"))
+    statements.append(_grant_of("EXECUTE", turn, role))
     statements.append(
         sql.SQL("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {} TO {}").format(
             sql.Identifier(AUDITOR_SCHEMA), sql.Identifier(role)
@@ -140,10 +148,6 @@ def _refuse_powerful(connection: psycopg.Connection[Row], database: str, roles: 
         raise SettingsError(faults, "Give a role of its own; `trueup init-db` makes it if it is missing.")
 
 
-def _auditor_tables() -> tuple[str, ...]:
-    return tuple(table.name for table in Auditor.metadata.sorted_tables)
-
-
 @contextmanager
 def _recorded(engine: Engine) -> Iterator[list[str]]:
     """The statements that change something, as the engine sends them."""
@@ -170,12 +174,12 @@ def _on_table(rights: str, schema: str, table: str, role: str) -> sql.Composed:
     return _grant_of(rights, sql.Identifier(schema, table), role)
 
 
-def _on_columns(right: str, columns: tuple[str, ...], table: str, role: str) -> sql.Composed:
+def _on_columns(right: str, columns: tuple[str, ...], table: str, role: str, schema: str = "public") -> sql.Composed:
     names = sql.SQL(", ").join(sql.Identifier(column) for column in columns)
     return sql.SQL("GRANT {} ({}) ON {} TO {}").format(
         sql.SQL(right),
         names,
-        sql.Identifier("public", table),
+        sql.Identifier(schema, table),
         sql.Identifier(role),
     )
 

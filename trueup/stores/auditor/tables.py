@@ -12,7 +12,7 @@ import uuid
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import DDL, BigInteger, Identity, Index, Table, UniqueConstraint, event, text
+from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
@@ -84,6 +84,17 @@ class Approval(Auditor):
     message: Mapped[str]  # the JSON that was signed
     signature: Mapped[str]  # base64
     approved_at: Mapped[datetime]
+
+
+class Rejection(Auditor):
+    """A plan that was turned down, for good."""
+
+    __tablename__ = "rejections"
+
+    plan_id: Mapped[str] = mapped_column(primary_key=True)
+    rejected_by: Mapped[str]
+    reason: Mapped[str]
+    rejected_at: Mapped[datetime]
 
 
 class AppliedChange(Auditor):
@@ -292,8 +303,20 @@ class FindingSeen(Auditor):
     healed_run_id: Mapped[str | None]
 
 
+class Lock(Auditor):
+    """A row that one writer holds while it works: `apply` for a whole apply, `audit_log` while entries are added.
+
+    Taking one needs a right to UPDATE, which the reader's role does not have, so that a reader cannot stop a writer.
+    """
+
+    __tablename__ = "locks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str | None]
+
+
 class KillSwitch(Auditor):
-    """The one row that stops every apply. No row counts as on."""
+    """The one row that stops every apply. No row counts as on. It is turned by `turn_kill_switch` alone."""
 
     __tablename__ = "kill_switch"
 
@@ -304,44 +327,98 @@ class KillSwitch(Auditor):
     changed_at: Mapped[datetime]
 
 
-APPEND_ONLY: Final = ("audit_log", "applied_changes", "plan_changes", "approvals")
-"""Tables of schema trueup whose rows are never changed: `init-db` grants SELECT and INSERT on them, no more."""
+MAY_CHANGE: Final[dict[str, tuple[str, ...]]] = {
+    "plans": ("status", "finished_at"),
+    "audit_queue": ("taken_at",),
+    "outbox": ("published_at", "attempts", "last_error"),
+    "outbox_dead": ("resolution", "resolved_by", "resolved_at"),
+    "account_sequences": ("last_sequence",),
+    "findings_seen": (
+        "severity", "owner", "stores", "last_seen_at", "last_run_id", "seen_count", "healed_at", "healed_run_id",
+    ),
+    "locks": ("holder",),
+}  # fmt: skip
+"""Table → the columns that may change after a row was inserted. No row of schema trueup is ever deleted, and whatever is not
+here is never updated: `init-db` grants no more, and triggers refuse it to every role, the owner's too."""
 
 
-def _ddl(statement: str) -> DDL:
-    """A statement as it stands: SQLAlchemy would otherwise read its percent signs."""
-    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+def auditor_tables() -> tuple[str, ...]:
+    """The names of the tables of schema trueup."""
+    return tuple(table.name for table in Auditor.metadata.sorted_tables)
 
 
-_REFUSE: Final = _ddl(f"""
+GUARDS: Final = f"""
     CREATE OR REPLACE FUNCTION {AUDITOR_SCHEMA}.refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         RAISE EXCEPTION '%.% is append-only: % refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
             USING ERRCODE = 'insufficient_privilege', HINT = 'Write a new entry that corrects the old one.';
-    END $$
-""")
+    END $$;
+
+    CREATE OR REPLACE FUNCTION {AUDITOR_SCHEMA}.refuse_other_columns() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF to_jsonb(NEW) - TG_ARGV <> to_jsonb(OLD) - TG_ARGV THEN
+            RAISE EXCEPTION '%.%: only % may change', TG_TABLE_SCHEMA, TG_TABLE_NAME, array_to_string(TG_ARGV, ', ')
+                USING ERRCODE = 'insufficient_privilege', HINT = 'Write a new row.';
+        END IF;
+        RETURN NEW;
+    END $$;
+
+    -- The switch and its audit entry are written together or not at all. The entry comes signed from the caller, and
+    -- must be the next one.
+    CREATE OR REPLACE FUNCTION {AUDITOR_SCHEMA}.turn_kill_switch(turned_on boolean, why text, entry jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        next {AUDITOR_SCHEMA}.audit_log := jsonb_populate_record(null::{AUDITOR_SCHEMA}.audit_log, entry);
+        last {AUDITOR_SCHEMA}.audit_log;
+    BEGIN
+        SELECT * INTO last FROM {AUDITOR_SCHEMA}.audit_log ORDER BY number DESC LIMIT 1;
+        IF next.number <> coalesce(last.number, 0) + 1 OR next.previous_hash <> coalesce(last.hash, repeat('0', 64))
+            OR next.action <> (CASE WHEN turned_on THEN 'kill_switch_on' ELSE 'kill_switch_off' END)
+            OR why IS NULL OR btrim(why) = '' THEN
+            RAISE EXCEPTION 'the kill switch turns with the next audit entry that says so, and with a reason'
+                USING ERRCODE = 'insufficient_privilege', HINT = 'Use `trueup stop` or `trueup resume`.';
+        END IF;
+        INSERT INTO {AUDITOR_SCHEMA}.audit_log SELECT next.*;
+        INSERT INTO {AUDITOR_SCHEMA}.kill_switch AS k (number, is_on, reason, changed_by, changed_at)
+        VALUES (1, turned_on, why, next.actor, next.at)
+        ON CONFLICT (number) DO UPDATE SET is_on = excluded.is_on, reason = excluded.reason,
+            changed_by = excluded.changed_by, changed_at = excluded.changed_at;
+    END $$;
+    REVOKE ALL ON FUNCTION {AUDITOR_SCHEMA}.turn_kill_switch(boolean, text, jsonb) FROM PUBLIC;
+
+    INSERT INTO {AUDITOR_SCHEMA}.locks (name) VALUES ('apply'), ('audit_log') ON CONFLICT DO NOTHING;
+    INSERT INTO {AUDITOR_SCHEMA}.kill_switch (number, is_on, reason, changed_by, changed_at)
+    VALUES (1, false, 'as made', 'init-db', now()) ON CONFLICT DO NOTHING;
+"""
+"""What guards schema trueup once its tables are there; may be run again."""
 
 
-def _refuse_rewriting(table: str) -> DDL:
-    return _ddl(f"""
-        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {AUDITOR_SCHEMA}.{table}
-        FOR EACH STATEMENT EXECUTE FUNCTION {AUDITOR_SCHEMA}.refuse_rewriting()
-    """)
+def guards() -> str:
+    """The functions and triggers that refuse to rewrite the past, as one script that may be run again."""
+    return GUARDS + "".join(_triggers(table) for table in auditor_tables())
 
 
-def _table(name: str) -> Table:
-    return Auditor.metadata.tables[f"{AUDITOR_SCHEMA}.{name}"]
-
-
-for _name in APPEND_ONLY:
-    event.listen(_table(_name), "after_create", _REFUSE)
-    event.listen(_table(_name), "after_create", _refuse_rewriting(_name))
-
-event.listen(
-    _table("kill_switch"),
-    "after_create",
-    _ddl(
-        f"INSERT INTO {AUDITOR_SCHEMA}.kill_switch (number, is_on, reason, changed_by, changed_at) "
-        "VALUES (1, false, 'as made', 'init-db', now())"
-    ),
-)
+def _triggers(table: str) -> str:
+    """No row of a table is deleted; no column is updated but those of `MAY_CHANGE`. They fire whatever a session sets."""
+    name, may = f"{AUDITOR_SCHEMA}.{table}", MAY_CHANGE.get(table, ())
+    if table == "kill_switch":  # updated inside its function, which runs as the owner; the grants keep others out
+        may = ("is_on", "reason", "changed_by", "changed_at")
+    events = "DELETE OR TRUNCATE" if may else "UPDATE OR DELETE OR TRUNCATE"
+    script = f"""
+    DROP TRIGGER IF EXISTS append_only ON {name};
+    CREATE TRIGGER append_only BEFORE {events} ON {name}
+        FOR EACH STATEMENT EXECUTE FUNCTION {AUDITOR_SCHEMA}.refuse_rewriting();
+    ALTER TABLE {name} ENABLE ALWAYS TRIGGER append_only;
+    DROP TRIGGER IF EXISTS only_columns ON {name};
+    """
+    if not may:
+        return script
+    arguments = ", ".join(f"'{column}'" for column in may)
+    return (
+        script
+        + f"""
+    CREATE TRIGGER only_columns BEFORE UPDATE ON {name}
+        FOR EACH ROW EXECUTE FUNCTION {AUDITOR_SCHEMA}.refuse_other_columns({arguments});
+    ALTER TABLE {name} ENABLE ALWAYS TRIGGER only_columns;
+    """
+    )
