@@ -17,7 +17,7 @@ from trueup.correction.limits import ApproverLimits, Limits
 from trueup.correction.plan import Plan
 from trueup.correction.refusals import PlanTooLarge, Refusal
 
-ADA = Approval("ada", is_known=True, is_signature_valid=True)
+ADA = Approval("ada", is_known=True, is_signature_valid=True, identities=frozenset({"ada@work"}))
 ROBOT = Approval("robot", is_known=True, is_signature_valid=True, is_policy_key=True)
 LIMITS = Limits(small_plan_accounts=0)
 WITH_POLICY_KEY = replace(LIMITS, is_policy_key_allowed=True)
@@ -60,7 +60,8 @@ def test_the_gate_is_open_when_every_condition_holds() -> None:
         ("PlanExpired", {"now": AS_OF + timedelta(hours=24)}),
         ("PlanSuperseded", {"newer_plans": ("newer",)}),
         ("PlanSuperseded", {"newer_plans": None}),
-        ("PlanNotApproved", {"status": "proposed"}),
+        ("PlanNotApproved", {"status": "applied"}),
+        ("HistoryTampered", {"chain_faults": ("entry 7 was changed",)}),
         ("PlanNotApproved", {"status": "rejected"}),
         ("SourceNotWhole", {"verdicts": None}),
         ("SourceNotWhole", {"verdicts": ()}),
@@ -91,6 +92,83 @@ def test_each_approval_that_is_worth_nothing_closes_it(name: str, approvals: tup
 
 def test_one_sound_approval_is_enough_beside_others() -> None:
     assert refused(plan(), (replace(ADA, is_signature_valid=False), ADA)) == []
+
+
+def test_a_status_opens_nothing_and_closes_nothing_that_waits() -> None:
+    assert refused(plan(), status="proposed") == []
+    assert refused(plan(), (), status="approved") == ["PlanNotApproved"]
+
+
+def test_an_approval_that_the_audit_log_does_not_know_closes_it() -> None:
+    assert refused(plan(), (replace(ADA, is_in_chain=False),)) == ["HistoryTampered"]
+
+
+BOB = replace(ADA, approver="bob", identities=frozenset({"bob@work"}))
+
+
+@pytest.mark.parametrize(
+    ("approvals", "needed", "is_open"),
+    [
+        ((ADA,), 1, True),
+        ((replace(ADA, identities=frozenset()),), 1, False),  # a key without identities approves nothing
+        ((replace(ADA, identities=frozenset({"ada@work", "maker"})),), 1, False),  # who made it approves nothing
+        ((ADA,), 2, False),
+        ((ADA, ADA), 2, False),  # the same key twice
+        ((ADA, replace(BOB, identities=frozenset({"ada@work"}))), 2, False),  # two keys of one person
+        ((ADA, BOB), 2, True),
+        ((ADA, BOB), 3, False),
+    ],
+)
+def test_approvals_count_by_different_keys_and_identities_and_never_the_makers(
+    approvals: tuple[Approval, ...],
+    needed: int,
+    is_open: bool,  # noqa: FBT001
+) -> None:
+    of = plan(maker="maker")
+
+    assert refused(of, approvals, replace(LIMITS, approvals_needed=needed)) == ([] if is_open else ["PlanNotApproved"])
+
+
+def test_above_a_size_two_persons_are_needed_and_a_policy_key_counts_for_nothing() -> None:
+    large = plan(cleared("a0"), cleared("a1"))
+    limits = replace(WITH_POLICY_KEY, two_keys_above_accounts=1)
+
+    assert refused(large, (ROBOT,), limits) == refused(large, (ADA,), limits) == ["PlanNotApproved"]
+    assert refused(large, (ADA, ROBOT), limits) == ["PlanNotApproved"]
+    assert refused(large, (ADA, BOB), limits) == []
+    assert refused(plan(), (ROBOT,), limits) == []
+
+
+def test_policy_keys_together_change_so_many_accounts_an_hour() -> None:
+    limits = replace(WITH_POLICY_KEY, policy_key_max_accounts_per_hour=10)
+
+    assert refused(plan(), (ROBOT,), limits, policy_key_accounts=9) == []
+    assert refused(plan(), (ROBOT,), limits, policy_key_accounts=10) == ["PlanNotApproved"]
+    assert refused(plan(), (ROBOT,), limits, policy_key_accounts=None) == ["PlanNotApproved"]
+    assert refused(plan(), (ADA,), limits, policy_key_accounts=10) == []
+
+
+@pytest.mark.parametrize(
+    ("as_of", "is_refused"),
+    [
+        (timedelta(), False),
+        (timedelta(seconds=300), False),
+        (timedelta(seconds=301), True),
+        (-timedelta(hours=1), False),
+        (-timedelta(hours=1, seconds=1), True),
+    ],
+)
+def test_a_plan_of_another_instant_than_its_reading_is_for_looking_only(as_of: timedelta, is_refused: bool) -> None:  # noqa: FBT001
+    of = plan(as_of=AS_OF + as_of)
+
+    assert of.is_for_looking is is_refused
+    assert refused(of) == (["PlanNotOfNow"] if is_refused else [])
+
+
+def test_a_plan_whose_stores_say_they_were_read_in_the_future_is_not_of_now() -> None:
+    later = AS_OF + timedelta(days=60)
+
+    assert refused(plan(as_of=later, snapshot=dict.fromkeys(STORES, later))) == ["PlanNotOfNow"]
 
 
 def test_nothing_at_all_known_closes_it_for_every_reason() -> None:
@@ -168,7 +246,7 @@ def test_a_policy_key_approves_small_plans_that_take_access_from_nobody_where_it
     ],
 )
 def test_a_column_outside_the_ownership_table_is_refused(row: dict[str, Any]) -> None:
-    assert refused(plan([row])) == ["WriteNotOwned"]
+    assert refused(plan([row]))[0] == "WriteNotOwned"
 
 
 @pytest.mark.parametrize(

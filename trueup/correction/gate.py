@@ -11,20 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import combinations
 from typing import Final
 
 import polars as pl
 
 from trueup.contract.schemas import STORES
+from trueup.correction import wellformed
 from trueup.correction.changes import PLANNED
 from trueup.correction.limits import ApproverLimits, Limits
 from trueup.correction.ownership import OWNED, is_owned
-from trueup.correction.plan import Plan
+from trueup.correction.plan import AHEAD_MAX, Plan
 from trueup.correction.refusals import (
     ApproverUnknown,
+    HistoryTampered,
     KillSwitchOn,
     PlanExpired,
+    PlanMalformed,
     PlanNotApproved,
+    PlanNotOfNow,
     PlanSuperseded,
     PlanTampered,
     PlanTooLarge,
@@ -45,6 +50,8 @@ class Approval:
     is_known: bool
     is_signature_valid: bool
     is_policy_key: bool = False
+    is_in_chain: bool = True  # the audit chain knows it
+    identities: frozenset[str] = frozenset()  # the logins and services that its key belongs to
     limits: ApproverLimits = field(default_factory=ApproverLimits)
 
     @property
@@ -75,6 +82,8 @@ class GateFacts:
     rows_before: Mapping[str, int] | None  # the same, of the runs before it; empty: there is none
     is_kill_switch_on: bool | None
     kill_switch_reason: str = ""
+    chain_faults: tuple[str, ...] = ()  # where the audit chain is broken, or does not know what the plan rests on
+    policy_key_accounts: int | None = 0  # accounts that policy keys alone changed within the last hour
 
 
 def check(plan: Plan, approvals: tuple[Approval, ...], limits: Limits, facts: GateFacts) -> None:
@@ -130,6 +139,45 @@ def is_tampered(case: _Case) -> Refusal | None:
     )
 
 
+def is_history_tampered(case: _Case) -> Refusal | None:
+    """The audit chain is broken, or does not know something that the plan rests on."""
+    unknown = [f"the approval of {a.approver} is not in the audit log" for a in case.sound if not a.is_in_chain]
+    found = [*case.facts.chain_faults, *unknown]
+    if not found:
+        return None
+    return HistoryTampered(
+        f"plan {case.plan.plan_id} rests on a history that does not hold: {wellformed.shown(found)}.",
+        "Find out who wrote to schema trueup (`trueup verify-log`). Once it is understood, make a new plan.",
+        faults=found,
+    )
+
+
+def is_malformed(case: _Case) -> Refusal | None:
+    """A change is not one that `trueup plan` makes."""
+    found = wellformed.faults(case.plan.changes)
+    if not found:
+        return None
+    return PlanMalformed(
+        f"plan {case.plan.plan_id} is not well-formed: {wellformed.shown(found)}.",
+        "A plan that holds such a change was not made by `trueup plan`. Find out who made it; then make a new one.",
+        faults=len(found),
+    )
+
+
+def is_not_of_now(case: _Case) -> Refusal | None:
+    """Its instant lies after its reading or the present, or too long before its reading."""
+    plan, now = case.plan, case.facts.now
+    if not plan.is_for_looking and plan.as_of <= now + AHEAD_MAX:
+        return None
+    return PlanNotOfNow(
+        f"plan {plan.plan_id} reasons as of {plan.as_of.isoformat()}, and its stores were read from "
+        f"{plan.read_at.isoformat()} on: it is for looking only.",
+        "Make a plan of now: `trueup plan` without --as-of.",
+        as_of=plan.as_of.isoformat(),
+        read_at=plan.read_at.isoformat(),
+    )
+
+
 def is_expired(case: _Case) -> Refusal | None:
     """Its life is over."""
     plan, now = case.plan, case.facts.now
@@ -161,18 +209,68 @@ def is_superseded(case: _Case) -> Refusal | None:
 
 
 def is_not_approved(case: _Case) -> Refusal | None:
-    """No approval at all, a plan turned down, or only policy keys that may not approve this one."""
+    """Turned down, or approved by too few: by nobody, its maker alone, or policy keys that may not approve this one."""
     plan, status = case.plan, case.facts.status
-    if status not in {"approved", "applying"} or not case.approvals:
+    if status not in OPEN or not case.approvals:
         return PlanNotApproved(
             f"plan {plan.plan_id} is {status}, with {len(case.approvals)} approval(s).",
             f"Have a person look at it (`trueup show {plan.plan_id}`) and sign it: `trueup approve PLAN --key F`.",
             status=status,
             approvals=len(case.approvals),
         )
-    if not case.sound or any(not a.is_policy_key for a in case.sound):
+    if not case.sound:
+        return None  # ApproverUnknown and SignatureInvalid say more
+    persons = tuple(approval for approval in case.sound if not approval.is_policy_key)
+    needed = case.limits.needed_for(plan.blast_radius.accounts_changed)
+    counted = different_approvers(plan.maker, persons)
+    if counted >= needed:
         return None
-    return _policy_key_refusal(case)
+    if not persons and not case.limits.is_above_one_key(plan.blast_radius.accounts_changed):
+        return _policy_key_refusal(case)
+    if counted < needed and _policy_keys_fill(case, counted, needed):
+        return None
+    return too_few(plan, persons, counted, needed)
+
+
+def different_approvers(maker: str, persons: tuple[Approval, ...]) -> int:
+    """How many approvals count: of keys with identities, no two of which share one, and none of which is the maker."""
+    by_name = {
+        approval.approver: approval for approval in persons if approval.identities and maker not in approval.identities
+    }
+    able = list(by_name.values())
+    for size in range(len(able), 1, -1):
+        if any(_are_disjoint(group) for group in combinations(able, size)):
+            return size
+    return min(len(able), 1)
+
+
+def _are_disjoint(group: tuple[Approval, ...]) -> bool:
+    return len(frozenset().union(*(a.identities for a in group))) == sum(len(a.identities) for a in group)
+
+
+def _policy_keys_fill(case: _Case, counted: int, needed: int) -> bool:
+    """Policy keys make up for persons where they may approve the plan at all."""
+    keys = {approval.approver for approval in case.sound if approval.is_policy_key}
+    is_small = not case.limits.is_above_one_key(case.plan.blast_radius.accounts_changed)
+    return bool(keys) and is_small and counted + len(keys) >= needed and _policy_key_refusal(case) is None
+
+
+def too_few(plan: Plan, persons: tuple[Approval, ...], counted: int, needed: int) -> Refusal:
+    """The refusal for want of approvals that count, with the reason of each that does not."""
+    own = sorted(a.approver for a in persons if plan.maker in a.identities)
+    without = sorted(a.approver for a in persons if not a.identities)
+    why = [
+        *([f"{', '.join(own)} made it (as {plan.maker})"] if own else []),
+        *([f"{', '.join(without)} has no identity in the approvers' file"] if without else []),
+    ]
+    return PlanNotApproved(
+        f"{counted} of {needed} approval(s) of different keys and identities count for plan {plan.plan_id}"
+        + (f": {'; '.join(why)}." if why else "."),
+        "Have another person sign it: `trueup approve PLAN --key F`. A key's identities are in the approvers' file.",
+        counted=counted,
+        needed=needed,
+        maker=plan.maker,
+    )
 
 
 def _policy_key_refusal(case: _Case) -> Refusal | None:
@@ -183,6 +281,18 @@ def _policy_key_refusal(case: _Case) -> Refusal | None:
             "only a policy key approved it, and policy keys are off.",
             way_out + " Policy keys are turned on with TRUEUP_POLICY_KEY_ALLOWED.",
             is_policy_key_allowed=False,
+        )
+    if case.facts.policy_key_accounts is None or (
+        case.facts.policy_key_accounts + blast.accounts_changed > limits.policy_key_max_accounts_per_hour
+    ):
+        return PlanNotApproved(
+            f"only a policy key approved it; policy keys changed {case.facts.policy_key_accounts} accounts within the "
+            f"last hour, and with the {blast.accounts_changed} of this plan that is more than "
+            f"{limits.policy_key_max_accounts_per_hour}.",
+            way_out,
+            accounts=blast.accounts_changed,
+            accounts_within_an_hour=case.facts.policy_key_accounts,
+            max_accounts_per_hour=limits.policy_key_max_accounts_per_hour,
         )
     takes_access = blast.losing_access + blast.newly_suspended + blast.newly_bad_debt
     small = blast.accounts_changed <= limits.policy_key_max_accounts and blast.share <= limits.policy_key_max_share
@@ -202,13 +312,13 @@ def _policy_key_refusal(case: _Case) -> Refusal | None:
 
 def is_approver_unknown(case: _Case) -> Refusal | None:
     """Every key under it is one that the approvers' file does not list."""
-    strangers = [a.approver for a in case.approvals if not a.is_known]
-    if not strangers or len(strangers) < len(case.approvals):
+    unlisted = [a.approver for a in case.approvals if not a.is_known]
+    if not unlisted or len(unlisted) < len(case.approvals):
         return None
     return ApproverUnknown(
-        f"{', '.join(strangers)}: the key that signed is not in the approvers' file.",
+        f"{', '.join(unlisted)}: the key that signed is not in the approvers' file.",
         "Have someone in the approvers' file approve it, or have the key enrolled by whoever keeps that file.",
-        approvers=strangers,
+        approvers=unlisted,
     )
 
 
@@ -344,15 +454,24 @@ def _is_far_fewer(before: int, now: int, limits: Limits) -> bool:
     return by_share and (lost > limits.max_shrink_rows or now == 0)
 
 
+OPEN: Final = ("proposed", "approved", "applying")
+"""Statuses of a plan that still waits for something.
+
+A status opens nothing; it can only say that a plan is done with.
+"""
+
 CONDITIONS: Final = (
     is_stopped,
     is_tampered,
+    is_history_tampered,
+    is_write_not_owned,
+    is_malformed,
+    is_not_of_now,
     is_expired,
     is_superseded,
     is_not_approved,
     is_approver_unknown,
     is_signature_invalid,
-    is_write_not_owned,
     is_source_not_whole,
     has_source_shrunk,
     is_too_large,

@@ -22,6 +22,8 @@ import polars as pl
 from trueup.contract.schemas import CHANGES
 
 LIFE: Final = timedelta(hours=24)  # a plan older than this describes a world that has moved on
+AHEAD_MAX: Final = timedelta(seconds=300)  # how far its instant may lie after its reading: clocks differ
+AGE_MAX: Final = timedelta(hours=1)  # how far its instant may lie before its reading
 
 WITHOUT_ACCESS: Final = ("suspended", "bad_debt")
 COUNTED_COLUMNS: Final = ("state", "bad_debt", "status")  # columns whose transitions the manifest counts
@@ -72,6 +74,19 @@ class Plan:
     changes: pl.DataFrame = field(repr=False)
     created_at: datetime
     expires_at: datetime
+    maker: str = ""  # the login or service identity that made it, which may not approve it
+    origin: str = "plan"  # plan: made by `trueup plan`; work: by the worker of events
+    age_max: timedelta = AGE_MAX
+
+    @property
+    def read_at(self) -> datetime:
+        """When the first of its stores was read; without any, when it was made."""
+        return min(self.snapshot.values(), default=self.created_at)
+
+    @property
+    def is_for_looking(self) -> bool:
+        """Its instant is not that of its reading, so it can be looked at and never applied; it supersedes nothing."""
+        return self.as_of > self.read_at + AHEAD_MAX or self.as_of < self.read_at - self.age_max
 
     @cached_property
     def plan_id(self) -> str:
@@ -96,6 +111,10 @@ class Plan:
             "policy_version": self.policy_version,
             "scope": self.scope.as_dict(),
             "run_id": self.run_id,
+            "maker": self.maker,
+            "origin": self.origin,
+            "is_for_looking": self.is_for_looking,
+            "age_max_seconds": int(self.age_max.total_seconds()),
             "snapshot": {store: _text(at) for store, at in sorted(self.snapshot.items())},
             "fleet_accounts": self.fleet_accounts,
             "changes": self.changes.height,
@@ -136,11 +155,15 @@ class Plan:
         return self.changes.group_by("table").agg(rows=pl.col("key").n_unique(), columns=pl.len()).sort("table")
 
     @cached_property
+    def counted(self) -> pl.DataFrame:
+        """The changes that the manifest counts, with before and after decoded: what is counted is what is written."""
+        return _decoded(self.changes.filter(pl.col("column").is_in(COUNTED_COLUMNS)))
+
+    @cached_property
     def transitions(self) -> pl.DataFrame:
         """table, column, from, to, rows: what turns into what, the most frequent first."""
         return (
-            self.changes.filter(pl.col("column").is_in(COUNTED_COLUMNS))
-            .select("table", "column", _plain("before").alias("from"), _plain("after").alias("to"))
+            self.counted.select("table", "column", pl.col("before").alias("from"), pl.col("after").alias("to"))
             .group_by("table", "column", "from", "to")
             .agg(rows=pl.len())
             .sort("table", "column", "rows", "from", "to", descending=[False, False, True, False, False])
@@ -148,13 +171,18 @@ class Plan:
 
     @cached_property
     def blast_radius(self) -> BlastRadius:
-        states = self.changes.filter(pl.col("table") == "subs_dunning", pl.col("column") == "state")
-        before, after = _plain("before"), _plain("after")
+        states = self.counted.filter(pl.col("table") == "subs_dunning", pl.col("column") == "state")
+        before, after = pl.col("before"), pl.col("after")
         had_access = ~before.is_in(WITHOUT_ACCESS)
-        flagged = self.changes.filter(
-            pl.col("table") == "subs_account", pl.col("column") == "bad_debt", pl.col("after") == "true"
+        flagged = self.counted.filter(
+            pl.col("table") == "subs_account", pl.col("column") == "bad_debt", after == "true", before != "true"
         )
-        written_off = pl.concat([states.filter(after == "bad_debt").select("account_id"), flagged.select("account_id")])
+        written_off = pl.concat(
+            [
+                states.filter(after == "bad_debt", before != "bad_debt").select("account_id"),
+                flagged.select("account_id"),
+            ]
+        )
         changed = self.changes["account_id"].drop_nulls().n_unique()
         return BlastRadius(
             accounts_changed=changed,
@@ -197,6 +225,8 @@ class Plan:
             ("as of", _text(self.as_of)),
             ("policy", self.policy_version),
             ("scope", self.scope.label),
+            ("made by", self.maker or "unknown"),
+            *([("for looking only", LOOKING_ONLY)] if self.is_for_looking else []),
             ("changes", f"{self.changes.height} columns of {int(self.per_table['rows'].sum())} rows"),
             ("accounts", f"{blast.accounts_changed} of {self.fleet_accounts} ({blast.share:.2%})"),
             ("newly suspended", str(blast.newly_suspended)),
@@ -218,6 +248,8 @@ class Plan:
         return "\n\n".join(parts) + (f"\n\n… and {left_out} more changes." if left_out else "")
 
 
+LOOKING_ONLY: Final = "its instant is not that of its reading; the gate refuses it"
+
 HEADERS: Final = ("account", "column", "key", "before", "after", "row version", "reason")
 
 
@@ -232,6 +264,9 @@ def make_plan(
     fleet_accounts: int,
     created_at: datetime,
     life: timedelta = LIFE,
+    maker: str = "",
+    origin: str = "plan",
+    age_max: timedelta = AGE_MAX,
 ) -> Plan:
     """A plan of these changes (schemas.CHANGES, in any order)."""
     return Plan(
@@ -244,6 +279,9 @@ def make_plan(
         changes=in_order(changes),
         created_at=created_at,
         expires_at=created_at + life,
+        maker=maker,
+        origin=origin,
+        age_max=age_max,
     )
 
 
@@ -259,9 +297,28 @@ def share_of(accounts: int, fleet_accounts: int) -> float:
     return accounts / fleet_accounts if fleet_accounts > 0 else 1.0
 
 
-def _plain(column: str) -> pl.Expr:
-    """JSON text of a word, a flag or a null, without its quotes."""
-    return pl.col(column).str.strip_chars('"')
+def _decoded(changes: pl.DataFrame) -> pl.DataFrame:
+    """Changes with before and after as the text of their decoded value; null is the word null, a flag true or false.
+
+    Text that is no JSON stays as it is: such a plan is refused as malformed (`wellformed`), and can still be shown.
+    """
+    values = pl.concat([changes["before"], changes["after"]]).drop_nulls().unique().to_list()
+    plain = {value: _plain(value) for value in values}
+    if not plain:
+        return changes
+    return changes.with_columns(
+        pl.col("before", "after").replace_strict(
+            list(plain), list(plain.values()), default=None, return_dtype=pl.String()
+        )
+    )
+
+
+def _plain(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _text(at: datetime) -> str:

@@ -80,5 +80,21 @@ class SourceShrank(Refusal):
     """A store returned far fewer rows than last time."""
 
 
+class PlanNotOfNow(Refusal):
+    """It reasons about another instant than the stores were read at: it is for looking only."""
+
+
+class PlanMalformed(Refusal):
+    """It holds a change that `trueup plan` never makes, so that what is counted is not what would be written."""
+
+
+class HistoryTampered(Refusal):
+    """The audit log is broken, or the plan rests on a row that it does not know."""
+
+
+class ApplyBusy(Refusal):
+    """Another apply held the lock for longer than this one waits."""
+
+
 class KillSwitchOn(Refusal):
     """Somebody stopped all writing, or nothing says that nobody did."""

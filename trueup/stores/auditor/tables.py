@@ -399,7 +399,10 @@ def guards() -> str:
 
 
 def _triggers(table: str) -> str:
-    """No row of a table is deleted; no column is updated but those of `MAY_CHANGE`. They fire whatever a session sets."""
+    """No row of a table is deleted; no column is updated but those of `MAY_CHANGE`.
+
+    They fire whatever a session sets.
+    """
     name, may = f"{AUDITOR_SCHEMA}.{table}", MAY_CHANGE.get(table, ())
     if table == "kill_switch":  # updated inside its function, which runs as the owner; the grants keep others out
         may = ("is_on", "reason", "changed_by", "changed_at")
