@@ -5,7 +5,7 @@ plan for approval, and is not made when the check on wholeness fails. What may b
 `trueup/engine` and `trueup/drift`, and whether it may be written by the gate.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from trueup.audit.confirm import Confirmed
 from trueup.audit.run_folder import Run, read_json, write_json
 from trueup.correction.plan import Plan, PlanScope, make_plan
 from trueup.engine.policy import load_policy
-from trueup.stores.auditor.connection import utc_now
+from trueup.stores.auditor.connection import identity, utc_now
 from trueup.stores.auditor.plans import store_plan
 from trueup.stores.settings import Settings
 
@@ -78,4 +78,6 @@ def plan_of(run: Run, settings: Settings) -> Plan:
         snapshot={store: datetime.fromisoformat(told["observed_at"]) for store, told in manifest["stores"].items()},
         fleet_accounts=manifest["fleet_accounts"],
         created_at=utc_now(),
+        maker=identity(settings),
+        age_max=timedelta(hours=settings.as_of_age_max_hours),
     )

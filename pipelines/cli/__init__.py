@@ -14,7 +14,19 @@ import traceback
 import click
 
 from pipelines.cli.commands.audit import audit, explain, report
-from pipelines.cli.commands.correct import apply, approve, keys, plan, plans, reject, relay, show, verify_log
+from pipelines.cli.commands.correct import (
+    apply,
+    approve,
+    keys,
+    plan,
+    plans,
+    reject,
+    relay,
+    resume,
+    show,
+    stop,
+    verify_log,
+)
 from pipelines.cli.commands.operate import demo, doctor, init_db, sandbox, ui
 from pipelines.cli.terminal import say_fault
 from trueup.correction.refusals import Refusal
@@ -40,7 +52,7 @@ def trueup() -> None:
 
 for command in (audit, plan, plans, show, approve, reject, apply, relay, explain, report):
     trueup.add_command(command)
-for command in (verify_log, keys, init_db, doctor, ui, demo, sandbox):
+for command in (stop, resume, verify_log, keys, init_db, doctor, ui, demo, sandbox):
     trueup.add_command(command)
 
 

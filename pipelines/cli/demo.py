@@ -30,8 +30,8 @@ from trueup.drift import is_counted
 from trueup.sandbox.fleet import Fleet, make_fleet
 from trueup.sandbox.local import LocalStores, local_stores
 from trueup.sandbox.webhook import WebhookReceiver
-from trueup.stores.auditor.approvals import new_approver
 from trueup.stores.auditor.keys import read_key
+from trueup.stores.auditor.pins import new_approver
 from trueup.stores.auditor.plans import approve_plan, load_plan
 from trueup.stores.auditor.provision import create_auditor_tables
 from trueup.stores.settings import Settings
@@ -98,7 +98,7 @@ class Demo:
     def approve(self, settings: Settings, audited: Result) -> None:
         with self.step("Approve the plan with a demo key: an Ed25519 signature under its id"):
             key_file = settings.home / "keys" / "demo-approver.pem"
-            new_approver(settings, "demo", key_file)
+            new_approver(settings, "demo", key_file, identities=("demo-approver",))
             info = approve_plan(settings, str(audited.plan_id), read_key(key_file))
             mirror_approval(self.project, info)
 

@@ -281,6 +281,7 @@ def test_every_refusal_of_the_contract_exists() -> None:
     assert names == {
         "PlanNotApproved", "PlanExpired", "PlanSuperseded", "PlanTampered", "ApproverUnknown", "SignatureInvalid",
         "PlanTooLarge", "TooManySuspensions", "SourceNotWhole", "WriteNotOwned", "SourceShrank", "KillSwitchOn",
+        "PlanNotOfNow", "PlanMalformed", "HistoryTampered", "ApplyBusy",
     }  # fmt: skip
 
 

@@ -83,7 +83,9 @@ def test_a_cell_that_is_there_twice_or_that_no_store_has_is_refused() -> None:
     assert faults(changes_of([row, {**row, "change_id": "other", "after": '"grace"'}])) == [
         "subs_dunning.state of a0 is there 2 times"
     ]
-    assert faults(changes_of([{**row, "column": "mood"}])) == ["subs_dunning.mood of a0 in subs_dunning is no cell of a store"]
+    assert faults(changes_of([{**row, "column": "mood"}])) == [
+        "subs_dunning.mood of a0 in subs_dunning is no cell of a store"
+    ]
 
 
 def test_a_row_of_two_versions_or_two_accounts_is_refused() -> None:

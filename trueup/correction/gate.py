@@ -112,6 +112,38 @@ class _Case:
         return tuple(approval for approval in self.approvals if approval.is_sound)
 
 
+def must_be_open(plan: Plan, stored_id: str, status: str, now: datetime | None, *, is_row_its_own: bool) -> None:
+    """Raise unless a plan is whole and still waits for a decision: what holds whoever decides.
+
+    Args:
+        plan: as its stored content gives it.
+        stored_id: the id it is stored under.
+        status: how far it has come.
+        now: left out where its age and instant do not matter, as for who turns it down.
+        is_row_its_own: the stored row says what the content gives.
+    """
+    if plan.plan_id != stored_id or not is_row_its_own:
+        raise _tampered(stored_id, plan.plan_id)
+    if status not in OPEN:
+        raise PlanNotApproved(
+            f"plan {stored_id} is {status} already.", "Make a new plan with `trueup plan`.", status=status
+        )
+    if now is None:
+        return
+    facts = GateFacts(stored_id, now, status, is_row_its_own, (), None, None, None, is_kill_switch_on=False)
+    case = _Case(plan, (), Limits(), facts)
+    for condition in (is_write_not_owned, is_malformed, is_not_of_now, is_expired):
+        if (refusal := condition(case)) is not None:
+            raise refusal
+
+
+def must_count(plan: Plan, approval: Approval) -> None:
+    """Raise PlanNotApproved if an approval can never count for the plan, whatever others there are."""
+    if approval.is_policy_key or different_approvers(plan.maker, (approval,)):
+        return
+    raise too_few(plan, (approval,), 0, 1)
+
+
 def is_stopped(case: _Case) -> Refusal | None:
     """The kill switch is on, or there is nothing to say that it is off."""
     is_on = case.facts.is_kill_switch_on
@@ -125,18 +157,19 @@ def is_stopped(case: _Case) -> Refusal | None:
     )
 
 
-def is_tampered(case: _Case) -> Refusal | None:
-    """The stored content hashes to another id, or the stored manifest is not the one its content gives."""
-    asked, found = case.facts.plan_id, case.plan.plan_id
-    if asked == found and case.facts.is_stored_manifest_its_own:
-        return None
-    what = f"its content hashes to {found}" if asked != found else "its manifest is not that of its content"
+def _tampered(asked: str, found: str) -> Refusal:
     return PlanTampered(
-        f"plan {asked} is not what it was: {what}.",
-        "Do not apply it. Find out who wrote to trueup.plans or trueup.plan_changes; then make a new plan.",
+        f"plan {asked} is not what it was: its content hashes to {found}, or its row was changed.",
+        "Find out who wrote to trueup.plans or trueup.plan_changes; then make a new plan.",
         plan_id=asked,
         content_id=found,
     )
+
+
+def is_tampered(case: _Case) -> Refusal | None:
+    """The stored content hashes to another id, or the stored manifest is not the one its content gives."""
+    asked, found = case.facts.plan_id, case.plan.plan_id
+    return None if asked == found and case.facts.is_stored_manifest_its_own else _tampered(asked, found)
 
 
 def is_history_tampered(case: _Case) -> Refusal | None:

@@ -31,7 +31,7 @@ _SHOWN: Final = 10  # faults that a message names
 
 
 def faults(changes: pl.DataFrame) -> list[str]:
-    """What is wrong with changes (schemas.CHANGES), each fault once and with its cell; nothing if they are well-formed."""
+    """What is wrong with changes (schemas.CHANGES), each fault once and with its cell; nothing if they are sound."""
     return [*_of_cells(changes), *_of_accounts(changes), *_repeated(changes), *_of_values(changes)]
 
 

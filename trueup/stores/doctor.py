@@ -16,8 +16,11 @@ import stripe
 
 from trueup.correction.ownership import OWNED
 from trueup.engine.policy import PolicyError, load_policy
-from trueup.stores.auditor.approvals import load_approvers
-from trueup.stores.auditor.tables import APPEND_ONLY
+from trueup.stores.auditor.approvers import load_approvers
+from trueup.stores.auditor.connection import writing
+from trueup.stores.auditor.gate_facts import read_kill_switch
+from trueup.stores.auditor.history import queue_age
+from trueup.stores.auditor.tables import MAY_CHANGE, auditor_tables
 from trueup.stores.errors import PrivilegeMissing, SettingsError, StoreError, TrueupError, some
 from trueup.stores.postgres.models import AUDITOR_SCHEMA, Auditor
 from trueup.stores.postgres.reading import DatabaseReading, open_reading, reading_url, refuse_unreadable, tables_in
@@ -74,6 +77,7 @@ def diagnose(settings: Settings) -> list[Diagnosis]:
     if settings.subs_api_url:
         found += _guarded(f"schema {AUDITOR_SCHEMA}", lambda: _auditor_schema(settings))
         found += _guarded("writer", lambda: _writer(settings))
+        found += _guarded("kill switch", lambda: _switch(settings))
     found += _stripe(settings)
     return [*found, _policy(settings), _approvers(settings), _home(settings)]
 
@@ -129,7 +133,8 @@ def _writer(settings: Settings) -> list[Diagnosis]:
         lacking = _rights_lacking(connection)
         forbidden = [
             f"{right} on {AUDITOR_SCHEMA}.{table}"
-            for table in APPEND_ONLY
+            for table in auditor_tables()
+            if table not in MAY_CHANGE
             for (right,) in connection.execute(_FORBIDDEN, {"table": f"{AUDITOR_SCHEMA}.{table}"}).fetchall()
         ]
     columns = f"it may not {some(lacking)}" if lacking else "it may write what is ours"
@@ -194,7 +199,26 @@ def _approvers(settings: Settings) -> Diagnosis:
     if not listed:
         mend = "Run `trueup keys new --name N --out F` for each person who may approve."
         return Diagnosis("approvers", is_fine=True, detail=f"{path} lists nobody: no plan can be approved", mend=mend)
+    without = sorted(a.name for a in listed if a.role != "auditor" and not a.identities)
+    if without:
+        mend = f'Add the identities that a key belongs to in {path}: identities = ["login"]; then `trueup keys trust`.'
+        detail = f"{path}: {', '.join(without)} approve nothing, since they have no identity"
+        return Diagnosis("approvers", is_fine=False, detail=detail, mend=mend)
     return Diagnosis("approvers", is_fine=True, detail=f"{path} lists {len(listed)}")
+
+
+def _switch(settings: Settings) -> list[Diagnosis]:
+    """Whether the kill switch is on, and how long conflicts have waited for an audit."""
+    with writing(settings) as connection:
+        is_on, reason = read_kill_switch(connection)
+    accounts, oldest = queue_age(settings)
+    waiting = f"{accounts} accounts wait, the first since {oldest:%Y-%m-%d %H:%M} UTC" if oldest else "nothing waits"
+    is_off = is_on is False
+    said = "off" if is_off else f"on: {reason}" if is_on else "nothing says whether it is off, so it counts as on"
+    return [
+        Diagnosis("kill switch", is_fine=is_off, detail=said, mend="" if is_off else "`trueup resume --reason R`"),
+        Diagnosis("conflicts to audit again", is_fine=True, detail=waiting),
+    ]
 
 
 def _home(settings: Settings) -> Diagnosis:

@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     policy_key_allowed: bool = False  # may a key without a person approve small plans that take access from nobody?
     policy_key_max_share: float = Field(default=0.01, ge=0, le=1)
     policy_key_max_accounts: int = Field(default=100, ge=0)
+    policy_key_max_accounts_per_hour: int = Field(default=1_000, ge=0)  # of all policy keys together
+    approvals_needed: int = Field(default=1, ge=1)  # by different keys and identities
+    two_keys_above_accounts: int | None = Field(default=None, ge=0)  # a larger plan needs two persons; unset: never
+    as_of_age_max_hours: float = Field(default=1.0, gt=0)  # a plan of an older instant is for looking only
+    identity: str | None = None  # who makes plans: a login or service identity; default: the login
+    apply_wait_seconds: float = Field(default=30.0, ge=0)  # how long an apply waits for another one
     apply_batch_accounts: int = Field(default=500, ge=1)
     apply_lock_timeout_seconds: float = Field(default=5.0, gt=0)
 

@@ -1,4 +1,4 @@
-"""Commands on the way to a correction: plan, plans, show, keys, approve, reject, apply, relay, verify-log.
+"""Commands on the way to a correction: plans, keys and approvals, apply, the kill switch, relay and the audit log.
 
 None of them decides anything: `trueup/correction/gate.py` says whether a plan may be written, and `stores/` writes. A
 refusal of the gate ends a command with exit code 3; `pipelines/cli/__init__.py` sees to that.
@@ -24,7 +24,7 @@ from pipelines.cli.terminal import (
 )
 from pipelines.tags import PLAN_TAG
 from trueup.stores.errors import EXIT_DISAGREEMENTS, EXIT_NOT_WHOLE
-from trueup.stores.settings import load_settings
+from trueup.stores.settings import Settings, load_settings
 
 RELAY_EVERY_SECONDS = 5
 
@@ -73,11 +73,30 @@ def plans(limit: int, *, as_json: bool) -> None:
     from pipelines.cli.screen import show_rows
     from trueup.stores.auditor.plans import list_plans
 
-    rows = [dataclasses.asdict(info) for info in list_plans(load_settings(("subs_api",)), limit=limit)]
+    settings = load_settings(("subs_api",))
+    rows = [dataclasses.asdict(info) for info in list_plans(settings, limit=limit)]
     if as_json:
         say_json(rows)
     else:
+        _show_what_stops(settings)
         show_rows(out, "Plans", rows, ("plan_id", "status", "scope", "accounts", "changes", "created_at", "expires_at"))
+
+
+def _show_what_stops(settings: Settings) -> None:
+    """The kill switch if it is on, and accounts that wait to be audited again."""
+    from trueup.stores.auditor.connection import writing
+    from trueup.stores.auditor.gate_facts import read_kill_switch
+    from trueup.stores.auditor.history import queue_age
+
+    with writing(settings) as connection:
+        is_on, reason = read_kill_switch(connection)
+    if is_on is not False:
+        say_fault(f"The kill switch is on ({reason}): nothing is applied until `trueup resume --reason R`.")
+    accounts, oldest = queue_age(settings)
+    if oldest is not None:
+        out.print(
+            f"{accounts} accounts with a conflict wait for the next audit, the first since {oldest:%Y-%m-%d %H:%M} UTC."
+        )
 
 
 @click.command()
@@ -105,17 +124,26 @@ def keys() -> None:
 @click.option("--name", required=True, help="Who will approve with it; the audit log names them.")
 @click.option("--out", "path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The key's file.")
 @click.option("--role", type=click.Choice(["person", "policy"]), default="person", show_default=True)
+@click.option(
+    "--identity",
+    "identities",
+    metavar="I",
+    multiple=True,
+    help="A login or service that the key belongs to, which may not approve its own plans. Default: yours.",
+)
 @json_option
-def new_keys(name: str, path: Path, role: str, *, as_json: bool) -> None:
+def new_keys(name: str, path: Path, role: str, identities: tuple[str, ...], *, as_json: bool) -> None:
     """Make a key pair, and enrol its public half where the caller may write the approvers' file.
 
     The private key goes to the file, readable by its owner only. Where the approvers' file is not the caller's to
     write, the lines that its keeper has to add are printed.
     """
-    from trueup.stores.auditor.approvals import approver_toml, new_approver
+    from trueup.stores.auditor.approvers import Role, approver_toml
+    from trueup.stores.auditor.pins import new_approver
 
     settings = load_settings(())
-    approver, is_enrolled = new_approver(settings, name, path, "policy" if role == "policy" else "person")
+    holder: Role = "policy" if role == "policy" else "person"
+    approver, is_enrolled = new_approver(settings, name, path, holder, identities or None)
     if as_json:
         say_json({**approver.model_dump(mode="json"), "is_enrolled": is_enrolled, "key_file": str(path)})
     elif is_enrolled:
@@ -123,6 +151,54 @@ def new_keys(name: str, path: Path, role: str, *, as_json: bool) -> None:
     else:
         out.print(f"{path} holds the key of {name}. The keeper of {settings.approvers_file} has to add:\n")
         click.echo(approver_toml(approver))
+
+
+@keys.command("trust")
+@click.option("--key", "path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Your private key.")
+@json_option
+def trust_approvers(path: Path, *, as_json: bool) -> None:
+    """Believe the approvers' file and the limits as they are set now, on the word of a person of the file before.
+
+    Which file is believed is pinned in the audit log, so that no environment can name another one.
+    """
+    from trueup.stores.auditor.keys import read_key
+    from trueup.stores.auditor.pins import trust
+
+    settings = load_settings(("subs_api",))
+    name = trust(settings, read_key(path))
+    if as_json:
+        say_json({"approvers": str(settings.approvers_file), "trusted_by": name})
+    else:
+        out.print(f"{settings.approvers_file} is the approvers' file now, on the word of {name}.")
+
+
+@click.command()
+@click.option("--reason", required=True, help="Why; it goes into the audit log.")
+@json_option
+def stop(reason: str, *, as_json: bool) -> None:
+    """Turn the kill switch on: nothing is applied until `trueup resume`.
+
+    A running apply ends before its next batch.
+    """
+    _turn(reason, is_on=True, as_json=as_json)
+
+
+@click.command()
+@click.option("--reason", required=True, help="Why; it goes into the audit log.")
+@json_option
+def resume(reason: str, *, as_json: bool) -> None:
+    """Turn the kill switch off: approved plans can be applied again."""
+    _turn(reason, is_on=False, as_json=as_json)
+
+
+def _turn(reason: str, *, is_on: bool, as_json: bool) -> None:
+    from trueup.stores.auditor.gate_facts import set_kill_switch
+
+    set_kill_switch(load_settings(("subs_api",)), is_on=is_on, reason=reason)
+    if as_json:
+        say_json({"kill_switch": "on" if is_on else "off", "reason": reason})
+    else:
+        out.print(f"The kill switch is {'on: nothing is applied until `trueup resume`' if is_on else 'off'}.")
 
 
 @click.command()
@@ -141,7 +217,10 @@ def approve(plan_id: str, path: Path, *, as_json: bool) -> None:
     if as_json:
         say_json(dataclasses.asdict(info))
     else:
-        out.print(f"Plan {info.plan_id} is {info.status}. To apply it: trueup apply {info.plan_id[:12]}")
+        todo = (
+            f"To apply it: trueup apply {info.plan_id[:12]}" if info.status != "proposed" else "It needs another key."
+        )
+        out.print(f"Plan {info.plan_id} is {info.status}. {todo}")
 
 
 @click.command()
@@ -236,15 +315,13 @@ def relay(
 @click.pass_context
 def verify_log(context: click.Context, *, as_json: bool) -> None:
     """Walk the audit log's chain of hashes and signatures; name the first entry that does not hold."""
-    from trueup.stores.auditor.approvals import load_approvers
     from trueup.stores.auditor.audit_log import auditor_key, noted_heads
     from trueup.stores.auditor.audit_log import verify_log as verify
     from trueup.stores.auditor.connection import writing
 
     settings = load_settings(("subs_api",))
-    trusted = load_approvers(settings.approvers_file).auditor_keys | {auditor_key(settings).public}
     with writing(settings) as connection:
-        verdict = verify(connection, trusted, noted_heads(settings))
+        verdict = verify(connection, auditor_key(settings).trusted, noted_heads(settings))
     if as_json:
         say_json({"holds": verdict.holds, **dataclasses.asdict(verdict)})
     elif verdict.broken is None:

@@ -22,9 +22,12 @@ def init_db(role_reader: str | None, role_writer: str | None, *, as_json: bool) 
 
     Run it with addresses whose logins own the tables. What is there already stays as it is.
     """
+    from trueup.stores.auditor.pins import pin_first
     from trueup.stores.auditor.provision import init_db as provision
 
-    statements = provision(load_settings(DATABASES), role_reader, role_writer)
+    settings = load_settings(DATABASES)
+    statements = provision(settings, role_reader, role_writer)
+    pin_first(settings)
     if as_json:
         say_json({"statements": statements})
     else:

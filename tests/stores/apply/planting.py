@@ -15,10 +15,11 @@ from sqlalchemy.pool import NullPool
 from trueup.contract.schemas import CHANGES, STORES, TABLES
 from trueup.correction.changes import change_id
 from trueup.correction.plan import Plan, PlanScope, make_plan
-from trueup.stores.auditor.approvals import new_approver
 from trueup.stores.auditor.history import AuditedRun, record_run
 from trueup.stores.auditor.keys import SigningKey, read_key
+from trueup.stores.auditor.pins import new_approver
 from trueup.stores.auditor.plans import approve_plan, store_plan
+from trueup.stores.auditor.tables import auditor_tables
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
 
@@ -48,12 +49,15 @@ def sql(settings: Settings, statement: str, **given: Any) -> list[Any]:
 
 
 def as_owner(settings: Settings, statement: str, **given: Any) -> None:
-    """Run one statement as whoever owns the tables could: with the triggers put to sleep."""
+    """Run one statement as whoever owns the tables could: with the triggers taken off for as long."""
     engine = create_engine(settings.subs_api_url, poolclass=NullPool)
     try:
         with engine.begin() as connection:
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
+            for table in auditor_tables():
+                connection.execute(text(f"ALTER TABLE trueup.{table} DISABLE TRIGGER USER"))
             connection.execute(text(statement), given)
+            for table in auditor_tables():
+                connection.execute(text(f"ALTER TABLE trueup.{table} ENABLE ALWAYS TRIGGER append_only"))
     finally:
         engine.dispose()
 
@@ -173,7 +177,7 @@ def record(
 def enrolled(settings: Settings, tmp_path: Path, name: str = "ada", **more: Any) -> SigningKey:
     """A key whose public half the approvers' file lists."""
     key_file = tmp_path / f"{name}.pem"
-    new_approver(settings, name, key_file, **more)
+    new_approver(settings, name, key_file, **{"identities": (f"{name}@work",), **more})
     return read_key(key_file)
 
 

@@ -55,7 +55,9 @@ def test_an_approved_plan_is_written_with_its_events_and_entries(settings: Setti
         ("a2", 1, "dunning.state_changed"),
     ]
     assert sql(settings, "SELECT count(*) FROM trueup.applied_changes") == [(12,)]
-    assert [row.action for row in log_of(settings)] == ["proposed", "approved", *["applied"] * 12, "finished"]
+    assert [row.action for row in log_of(settings)] == [
+        "audited", "proposed", "approvers_pinned", "approved", *["applied"] * 12, "finished",
+    ]  # fmt: skip
 
 
 def test_the_chain_holds_after_an_apply(settings: Settings, tmp_path: Path) -> None:

@@ -59,10 +59,10 @@ def test_two_applies_that_forget_to_keep_apart_still_write_it_once(
     small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def together(_connection: object) -> Iterator[None]:
+    def together(*_: object) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr("trueup.stores.apply.apply._alone", together)
+    monkeypatch.setattr("trueup.stores.apply.apply.held", together)
     plan = both_tables(small, tmp_path, 12)
     barrier = threading.Barrier(2)
 

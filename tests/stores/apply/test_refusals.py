@@ -28,7 +28,7 @@ from tests.stores.apply.planting import (
     suspended,
 )
 from trueup.correction.plan import PlanScope
-from trueup.correction.refusals import ApproverUnknown, Refusal
+from trueup.correction.refusals import ApproverUnknown, Refusal, WriteNotOwned
 from trueup.stores.apply.apply import apply_plan
 from trueup.stores.auditor.gate_facts import set_kill_switch
 from trueup.stores.auditor.keys import new_key, read_key
@@ -117,15 +117,15 @@ def test_a_plan_older_than_a_day_is_refused(settings: Settings, tmp_path: Path) 
 
 def test_moving_the_expiry_by_hand_is_tampering(settings: Settings, tmp_path: Path) -> None:
     plan = approved(settings, tmp_path, CHANGES)
-    sql(settings, "UPDATE trueup.plans SET expires_at = expires_at + interval '1 year'")
+    as_owner(settings, "UPDATE trueup.plans SET expires_at = expires_at + interval '1 year'")
 
     assert refused(settings, plan.plan_id) == "PlanTampered"
 
 
-def test_rewriting_the_manifest_with_the_expiry_invalidates_the_signature(settings: Settings, tmp_path: Path) -> None:
+def test_rewriting_the_manifest_with_the_expiry_is_seen_in_the_log(settings: Settings, tmp_path: Path) -> None:
     plan = approved(settings, tmp_path, CHANGES)
     later = plan_of(CHANGES, created_at=plan.created_at + timedelta(hours=5))
-    sql(
+    as_owner(
         settings,
         "UPDATE trueup.plans SET manifest = :manifest, created_at = :created, expires_at = :expires",
         manifest=later.manifest_json,
@@ -133,7 +133,7 @@ def test_rewriting_the_manifest_with_the_expiry_invalidates_the_signature(settin
         expires=later.expires_at,
     )
 
-    assert refused(settings, plan.plan_id) == "SignatureInvalid"
+    assert refused(settings, plan.plan_id) == "HistoryTampered"  # and the signature is not one of it
 
 
 def test_a_plan_is_refused_once_a_newer_one_covers_an_account_of_it(settings: Settings, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_key_that_is_not_enrolled_approves_nothing(settings: Settings) -> None
     with pytest.raises(ApproverUnknown):
         approve_plan(settings, plan.plan_id, new_key())
 
-    assert [entry.action for entry in log_of(settings)] == ["proposed", "refused"]
+    assert [entry.action for entry in log_of(settings)] == ["audited", "proposed", "refused"]
     assert refused(settings, plan.plan_id) == "PlanNotApproved"
 
 
@@ -275,7 +275,11 @@ def test_a_plan_of_a_run_that_nobody_recorded_is_refused(settings: Settings, tmp
 
 def test_a_change_outside_the_ownership_table_is_refused(settings: Settings, tmp_path: Path) -> None:
     foreign = [change("a0", "subs_account", "dunning_exempt", before=False, after=True, version=4)]
-    plan = approved(settings, tmp_path, changes_of(foreign))
+    record(settings)
+    plan = plan_of(changes_of(foreign))
+    store_plan(settings, plan)
+    with pytest.raises(WriteNotOwned):
+        approve_plan(settings, plan.plan_id, enrolled(settings, tmp_path))
 
     assert refused(settings, plan.plan_id) == "WriteNotOwned"
 
@@ -295,12 +299,14 @@ def test_one_short_reading_does_not_become_the_measure(settings: Settings, tmp_p
     assert refused(settings, plan.plan_id) == "SourceShrank"
 
 
-@pytest.mark.parametrize("statement", ["UPDATE trueup.kill_switch SET is_on = true", "DELETE FROM trueup.kill_switch"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE trueup.kill_switch SET is_on = true", "UPDATE trueup.kill_switch SET number = 2"]
+)
 def test_nothing_is_written_while_the_kill_switch_is_on_or_missing(
     settings: Settings, tmp_path: Path, statement: str
 ) -> None:
     plan = approved(settings, tmp_path, CHANGES)
-    sql(settings, statement)
+    as_owner(settings, statement)
 
     assert refused(settings, plan.plan_id) == "KillSwitchOn"
 
@@ -332,22 +338,17 @@ def test_the_kill_switch_stops_an_apply_before_its_next_batch(settings: Settings
     assert sql(settings, "SELECT count(*) FROM subs_dunning WHERE version = 8") == [(2,)]
 
 
-def test_an_expired_plan_is_proposed_anew_by_planning_the_same_again(settings: Settings, tmp_path: Path) -> None:
+def test_an_expired_plan_stays_expired_when_the_same_is_planned_again(settings: Settings, tmp_path: Path) -> None:
     record(settings)
     made = datetime.now(UTC) - timedelta(hours=25)
     old = plan_of(CHANGES, created_at=made)
     store_plan(settings, old, at=made)
-    key = enrolled(settings, tmp_path)
-    approve_plan(settings, old.plan_id, key, at=made)
+    approve_plan(settings, old.plan_id, enrolled(settings, tmp_path), at=made)
 
     again = store_plan(settings, plan_of(CHANGES))
 
-    assert (again.plan_id, again.status, again.is_expired) == (old.plan_id, "proposed", False)
-    assert refused(settings, old.plan_id) == "PlanNotApproved"
-    sql(settings, "UPDATE trueup.plans SET status = 'approved'")
-    assert refused(settings, old.plan_id) == "SignatureInvalid"  # it was given for the old expiry
-    approve_plan(settings, old.plan_id, key)
-    assert apply_plan(settings, old.plan_id, regather=still(CHANGES)).exit_code == 0
+    assert (again.plan_id, again.is_expired) == (old.plan_id, True)
+    assert refused(settings, old.plan_id) == "PlanExpired"
 
 
 def test_keeping_the_same_plan_twice_keeps_one(settings: Settings) -> None:
@@ -358,4 +359,4 @@ def test_keeping_the_same_plan_twice_keeps_one(settings: Settings) -> None:
 
     (info,) = list_plans(settings)
     assert (info.run_id, info.changes, info.accounts, info.status) == ("run-1", 12, 2, "proposed")
-    assert [entry.action for entry in log_of(settings)] == ["proposed"]
+    assert [entry.action for entry in log_of(settings)] == ["audited", "proposed"]

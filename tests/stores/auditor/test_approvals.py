@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from trueup.correction.limits import ApproverLimits
-from trueup.stores.auditor.approvals import approver_toml, limits_of, load_approvers, new_approver
+from trueup.stores.auditor.approvals import limits_of
+from trueup.stores.auditor.approvers import approver_toml, load_approvers
 from trueup.stores.auditor.keys import KeyUnusable, is_signed, new_key, read_key, read_or_make_key, write_key
+from trueup.stores.auditor.pins import new_approver
 from trueup.stores.errors import SettingsError
 from trueup.stores.settings import Settings
 

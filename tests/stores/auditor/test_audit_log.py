@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
 
 from tests.stores.apply.planting import as_owner, sql
 from trueup.stores.auditor.audit_log import (
+    AuditorKey,
     Entry,
     LogVerdict,
     append,
@@ -23,7 +23,8 @@ from trueup.stores.auditor.audit_log import (
 )
 from trueup.stores.auditor.connection import writing
 from trueup.stores.auditor.keys import new_key
-from trueup.stores.auditor.tables import APPEND_ONLY
+from trueup.stores.auditor.tables import MAY_CHANGE, auditor_tables
+from trueup.stores.errors import PrivilegeMissing
 from trueup.stores.settings import Settings
 
 NEEDS_DATABASES = ("subs_api",)
@@ -90,7 +91,7 @@ def owned(settings: Settings) -> Settings:
 def broken_by(connection: Connection, key: str, statement: str, **given: Any) -> int | None:
     """Where the chain breaks if the owner of the table does this; it is undone again."""
     with connection.begin() as transaction:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("ALTER TABLE trueup.audit_log DISABLE TRIGGER ALL"))
         connection.execute(text(statement), given)
         found = verify_log(connection, frozenset({key})).broken
         transaction.rollback()
@@ -156,7 +157,7 @@ def test_a_whole_batch_that_was_cut_off_is_missed_by_the_noted_heads(settings: S
 def test_a_log_that_was_rewritten_with_another_key_is_not_trusted(settings: Settings) -> None:
     stranger = new_key()
     with writing(settings) as connection, connection.begin():
-        append(connection, stranger, [Entry("eve", "applied")], AT)
+        append(connection, AuditorKey(stranger, frozenset({stranger.public})), [Entry("eve", "applied")], AT)
 
     assert broken(settings) == (1, f"is signed by a key that is not the auditor's ({stranger.public})")
 
@@ -170,11 +171,25 @@ def test_a_log_that_was_rewritten_with_our_key_is_seen_by_the_noted_heads(settin
     assert broken(settings, heads=True) == (1, "was rewritten: another hash was noted when it was written")
 
 
+def as_replica(settings: Settings, statement: str) -> None:
+    """As the owner, in a session in which ordinary triggers do not fire."""
+    with writing(settings.model_copy(update={"subs_api_writer_url": settings.subs_api_url})) as connection:
+        connection.execute(text("SET session_replication_role = replica"))
+        connection.execute(text(statement))
+
+
 def test_the_past_cannot_be_rewritten_even_by_the_owner(settings: Settings) -> None:
-    for table in APPEND_ONLY:
-        for statement in ("UPDATE {} SET plan_id = plan_id", "DELETE FROM {}", "TRUNCATE {}"):
-            with pytest.raises(ProgrammingError, match="append-only"):
-                sql(settings, statement.format(f"trueup.{table}"))
+    for table in auditor_tables():
+        column = sql(
+            settings,
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'trueup'"
+            f" AND table_name = '{table}' AND is_identity = 'NO' ORDER BY ordinal_position LIMIT 1",
+        )[0][0]
+        rewriting = ["DELETE FROM {}", "TRUNCATE {}"]
+        rewriting += [f'UPDATE {{}} SET "{column}" = "{column}"'] if table not in {*MAY_CHANGE, "kill_switch"} else []
+        for statement in rewriting:
+            with pytest.raises(PrivilegeMissing, match="append-only"):
+                as_replica(settings, statement.format(f"trueup.{table}"))
 
 
 def test_heads_of_another_database_under_the_same_home_say_nothing_of_this_one(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -36,14 +36,18 @@ from trueup.stores.apply.outcomes import (
     Outcomes,
     entries_of,
     outcome_table,
+    outcomes_in_chain,
     store_outcomes,
-    stored_outcomes,
 )
-from trueup.stores.auditor.approvals import approvals_of, limits_of, load_approvers
+from trueup.stores.auditor.approvals import approvals_of, limits_of
+from trueup.stores.auditor.approvers import load_approvers
 from trueup.stores.auditor.audit_log import Entry, Head, append, auditor_key, note_head
+from trueup.stores.auditor.chain import ChainOfPlan, chain_faults, chain_of_plan
 from trueup.stores.auditor.connection import actor, utc_now, writing
 from trueup.stores.auditor.gate_facts import gate_facts, read_kill_switch
+from trueup.stores.auditor.locks import held
 from trueup.stores.auditor.outbox import emit, events_of
+from trueup.stores.auditor.pins import read_pin, refuse_other_file
 from trueup.stores.auditor.plans import PlanRecord, find_plan, read_plan, recording_refusals, set_status
 from trueup.stores.settings import Settings
 
@@ -83,6 +87,7 @@ def apply_plan(
     now: Callable[[], datetime] = utc_now,
     checkpoint: Checkpoint = lambda _step: None,
     on_progress: Progress = lambda _done, _all: None,
+    on_wait: Callable[[str], None] = lambda _holder: None,
 ) -> ApplyResult:
     """Apply an approved plan; `plan_id` may be the beginning of its id.
 
@@ -91,18 +96,18 @@ def apply_plan(
         Refusal: the gate stays closed; nothing was written but the refusal's audit entry.
         StoreError: a store could not be reached or broke off. Applying again finishes what is left.
     """
-    with writing(settings) as connection, _alone(connection):
+    with held(settings, "apply", settings.apply_wait_seconds, on_wait), writing(settings) as connection:
         plan_id = find_plan(connection, plan_id)
         apply = _Apply(settings, connection, dry_run, now, checkpoint, on_progress)
         with recording_refusals(connection, settings, plan_id, "dry run" if dry_run else "apply", now()):
-            kept = apply.pass_gate(plan_id)
-            if kept.status == "applied":
-                return apply.report(kept.plan, was_finished=True)
+            plan, is_finished = apply.pass_gate(plan_id)
+            if is_finished:
+                return apply.report(plan, was_finished=True)
             checkpoint("gate passed")
-            apply.write(kept.plan, regather)
-        apply.finish(kept.plan)
+            apply.write(plan, regather)
+        apply.finish(plan)
         checkpoint("finished")
-        return apply.report(kept.plan)
+        return apply.report(plan)
 
 
 @dataclass
@@ -123,17 +128,27 @@ class _Apply:
         self.key = auditor_key(self.settings)
         self.actor = actor()
 
-    def pass_gate(self, plan_id: str) -> PlanRecord:
-        """Take the plan's row and ask the gate; a plan that was finished before passes as it is."""
+    def pass_gate(self, plan_id: str) -> tuple[Plan, bool]:
+        """Take the plan's row and ask the gate; the plan, and whether it was finished before and passes as it is."""
         with self.transaction():
-            kept = read_plan(self.connection, plan_id, lock=True)
-            self.outcomes = stored_outcomes(self.connection, plan_id)
-            if not _is_finished(kept):
-                approvals = approvals_of(self.connection, kept.plan, load_approvers(self.settings.approvers_file))
-                facts = gate_facts(self.connection, kept, self.now())
-                check(kept.plan, approvals, limits_of(self.settings), facts)
+            stored = read_plan(self.connection, plan_id, lock=True)
+            chain = chain_of_plan(self.connection, stored.plan)
+            self.outcomes, unknown = outcomes_in_chain(self.connection, stored.plan, chain)
+            is_finished = _is_finished(stored, chain) and not (unknown or chain_faults(self.connection, self.settings))
+            if not is_finished:
+                self._ask_gate(stored, chain, unknown)
                 set_status(self.connection, plan_id, "applying")
-        return kept
+        return stored.plan, is_finished
+
+    def _ask_gate(self, stored: PlanRecord, chain: ChainOfPlan, unknown: list[str]) -> None:
+        pin = read_pin(self.connection)
+        approvers = load_approvers(self.settings.approvers_file)
+        approvals = approvals_of(self.connection, stored.plan, approvers, chain.signatures)
+        facts = gate_facts(self.connection, self.settings, stored, chain, self.now())
+        facts = replace(facts, chain_faults=(*facts.chain_faults, *unknown))
+        limits = limits_of(self.settings)
+        check(stored.plan, approvals, limits.narrowed_to(pin.limits) if pin else limits, facts)
+        refuse_other_file(self.settings, pin)
 
     def write(self, plan: Plan, regather: Regather) -> None:
         """Write what is left of the plan, in batches of targets."""
@@ -236,24 +251,11 @@ class _Apply:
 
 
 _LOCK_TIMEOUT: Final = text("SELECT set_config('lock_timeout', :timeout, true)")
-_ENTER: Final = text("SELECT pg_advisory_lock(hashtextextended('trueup.apply', 0))")
-_LEAVE: Final = text("SELECT pg_advisory_unlock(hashtextextended('trueup.apply', 0))")
 
 
-@contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
-    """One apply at a time; another waits here. Locks and versions would keep them apart too: this keeps it simple."""
-    with connection.begin():
-        connection.execute(_ENTER)
-    yield
-    connection.rollback()
-    with connection.begin():  # after an error the connection is closed, and the server lets go by itself
-        connection.execute(_LEAVE)
-
-
-def _is_finished(kept: PlanRecord) -> bool:
-    """Applied before; what was tampered with since is judged like any other plan, and refused."""
-    return kept.status == "applied" and kept.is_row_its_own and kept.plan.plan_id == kept.plan_id
+def _is_finished(stored: PlanRecord, chain: ChainOfPlan) -> bool:
+    """Applied before, by the chain's word; what was tampered with since is judged like any other plan, and refused."""
+    return chain.is_finished and stored.is_row_its_own and stored.plan.plan_id == stored.plan_id
 
 
 def _refuse_if_stopped(connection: Connection) -> None:

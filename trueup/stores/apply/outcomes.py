@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from trueup.correction.plan import Plan
 from trueup.stores.auditor.audit_log import Entry
+from trueup.stores.auditor.chain import ChainOfPlan
 from trueup.stores.auditor.connection import copy_rows
 from trueup.stores.auditor.outbox import WrittenRow
 from trueup.stores.errors import EXIT_DISAGREEMENTS
@@ -88,17 +89,37 @@ def outcome_table(changes: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
     return joined.select("target", "account_id", "outcome", "why", "changes").sort("target")
 
 
-def stored_outcomes(connection: Connection, plan_id: str) -> dict[str, Outcome]:
-    """What earlier starts of the plan's apply came to; what they applied is `already applied` now."""
-    rows = connection.execute(_STORED_OUTCOMES, {"plan_id": plan_id, "decided": list(DECIDED)}).all()
-    return {row.target: Outcome("already applied") if row.outcome == "applied" else Outcome(*row[1:]) for row in rows}
+def outcomes_in_chain(connection: Connection, plan: Plan, chain: ChainOfPlan) -> tuple[dict[str, Outcome], list[str]]:
+    """What earlier starts of the plan's apply came to, and the stored outcomes that the audit chain does not know.
+
+    What they applied is `already applied` now: every change of the target has an entry that says so.
+    """
+    rows = connection.execute(_STORED_OUTCOMES, {"plan_id": plan.plan_id, "decided": list(DECIDED)}).all()
+    changes = plan.changes.with_columns(TARGET)
+    applied = set(
+        changes.group_by("target")
+        .agg(is_applied=pl.col("change_id").is_in(sorted(chain.applied)).all())
+        .filter("is_applied")["target"]
+    )
+    outcomes: dict[str, Outcome] = {}
+    unknown = []
+    for target, outcome, why in rows:
+        if outcome == "applied" and target in applied:
+            outcomes[target] = Outcome("already applied")
+        elif outcome != "applied" and chain.passed_over.get(target) == outcome:
+            outcomes[target] = Outcome(outcome, why)
+        else:
+            unknown.append(f"the outcome `{outcome}` of {target} is not in the audit log")
+    recorded = connection.execute(_RECORDED, {"plan_id": plan.plan_id}).scalars()
+    unknown += [f"change {change} was recorded as applied and is not in the audit log" for change in recorded]
+    return outcomes, unknown
 
 
 def store_outcomes(
     connection: Connection, plan_id: str, outcomes: Outcomes, changes: pl.DataFrame, at: datetime
 ) -> None:
-    """Keep the outcomes with the changes they are of, and queue for the next audit what someone moved."""
-    targets = sorted(outcomes)
+    """Store decided outcomes, and queue for the next audit what someone moved."""
+    targets = sorted(target for target in outcomes if outcomes[target].outcome in DECIDED)
     connection.execute(
         _STORE_OUTCOMES,
         {
@@ -155,11 +176,15 @@ def entries_of(
 _STORED_OUTCOMES: Final = text("""
     SELECT target, outcome, why FROM trueup.apply_outcomes WHERE plan_id = :plan_id AND outcome = ANY (:decided)
 """)
+_RECORDED: Final = text("""
+    SELECT a.change_id FROM trueup.applied_changes a WHERE a.plan_id = :plan_id AND NOT EXISTS (
+        SELECT FROM trueup.audit_log e
+        WHERE e.plan_id = a.plan_id AND e.change_id = a.change_id AND e.action = 'applied'
+    ) ORDER BY 1 LIMIT 10
+""")
 _STORE_OUTCOMES: Final = text("""
     INSERT INTO trueup.apply_outcomes (plan_id, target, outcome, why, decided_at)
     SELECT :plan_id, target, outcome, why, :at
     FROM unnest(CAST(:targets AS text[]), CAST(:outcomes AS text[]), CAST(:whys AS text[])) AS o (target, outcome, why)
-    ON CONFLICT (plan_id, target) DO UPDATE
-        SET outcome = excluded.outcome, why = excluded.why, decided_at = excluded.decided_at
-        WHERE excluded.outcome <> 'already applied'
+    ON CONFLICT (plan_id, target) DO NOTHING
 """)

@@ -19,6 +19,8 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, make_url, text
 
+from trueup.correction.refusals import HistoryTampered
+from trueup.stores.auditor.approvers import load_approvers
 from trueup.stores.auditor.connection import copy_rows, quoted, utc_now
 from trueup.stores.auditor.keys import SigningKey, is_signed, read_or_make_key
 from trueup.stores.settings import Settings
@@ -33,9 +35,11 @@ _HASHED: Final = (
 _COLUMNS: Final = (*_HASHED, "hash", "signature")
 
 # One writer of the chain at a time. Taken last in a transaction, since whoever holds it keeps every other one waiting.
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('trueup.audit_log', 0))")
-_LAST = text("SELECT number, hash FROM trueup.audit_log ORDER BY number DESC LIMIT 1")
-_WALK = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log ORDER BY number")
+# It is a row, so that only a role that may write can take it.
+_LOCK = text("SELECT name FROM trueup.locks WHERE name = 'audit_log' FOR UPDATE")
+_LAST = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log ORDER BY number DESC LIMIT 1")
+_WALK = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log WHERE number > :after ORDER BY number")
+_AT = text("SELECT hash FROM trueup.audit_log WHERE number = :number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,18 @@ class Head:
     hash: str
 
 
+@dataclass(frozen=True)
+class AuditorKey:
+    """The auditor's own key, and the public keys (base64) whose signature under a head counts."""
+
+    own: SigningKey
+    trusted: frozenset[str]
+
+    @property
+    def public(self) -> str:
+        return self.own.public
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """The first entry that does not hold, and what is wrong with it."""
@@ -87,29 +103,69 @@ class LogVerdict:
 
 
 def append(
-    connection: Connection, key: SigningKey, entries: Sequence[Entry], at: datetime | None = None
+    connection: Connection, key: AuditorKey, entries: Sequence[Entry], at: datetime | None = None
 ) -> Head | None:
-    """Add entries to the chain, in the caller's transaction; the last one is signed. Nothing for no entries."""
+    """Add entries to the chain, in the caller's transaction; the last one is signed. Nothing for no entries.
+
+    Raises:
+        HistoryTampered: the chain's last entry does not hold, so nothing may follow it.
+    """
     if not entries:
         return None
-    connection.execute(_LOCK)
-    last = connection.execute(_LAST).one_or_none()
-    rows = list(_chained(entries, last.number if last else 0, last.hash if last else GENESIS, key, at or utc_now()))
+    rows = next_rows(connection, key, entries, at)
     copy_rows(connection, "trueup.audit_log", _COLUMNS, ([row[column] for column in _COLUMNS] for row in rows))
     return Head(rows[-1]["number"], rows[-1]["hash"])
 
 
-def verify_log(connection: Connection, trusted: frozenset[str], heads: Mapping[int, str] | None = None) -> LogVerdict:
+def next_rows(
+    connection: Connection, key: AuditorKey, entries: Sequence[Entry], at: datetime | None = None
+) -> list[dict[str, Any]]:
+    """The rows that would be added to the chain, whose lock is held from here to the end of the transaction."""
+    connection.execute(_LOCK)
+    last = connection.execute(_LAST).mappings().one_or_none()
+    if last is not None:
+        _refuse_bad_end(dict(last), key.trusted)
+    number, previous = (last["number"], last["hash"]) if last is not None else (0, GENESIS)
+    return list(_chained(entries, number, previous, key.own, at or utc_now()))
+
+
+def _refuse_bad_end(last: dict[str, Any], trusted: frozenset[str]) -> None:
+    """Raise if the chain's last entry is not the signed head of a batch: nothing is added to what does not hold."""
+    what = _fault(last, last["number"], last["previous_hash"], trusted, None)
+    if what is None and not last["is_head"]:
+        what = "is not the head of its batch"
+    if what is not None:
+        raise HistoryTampered(
+            f"the audit log's last entry, {last['number']}, {what}. Nothing is added to a log that does not hold.",
+            "Find out who wrote to trueup.audit_log (`trueup verify-log`). The auditor's key of another machine is "
+            "trusted once the approvers' file lists it with role auditor.",
+            number=last["number"],
+        )
+
+
+def verify_log(
+    connection: Connection,
+    trusted: frozenset[str],
+    heads: Mapping[int, str] | None = None,
+    after: Head | None = None,
+) -> LogVerdict:
     """Walk the chain from its first entry to its last and name the first that is broken.
 
     Args:
         connection: any that may read the log.
         trusted: public keys (base64) whose signature under a head counts.
         heads: number → hash of heads noted outside the database (`noted_heads`).
+        after: a head up to which the chain is known to hold; the walk begins behind it.
     """
-    remaining = dict(heads or {})
+    remaining = {number: noted for number, noted in (heads or {}).items() if after is None or number > after.number}
     number, previous, signed, is_head = 0, GENESIS, 0, True
-    with connection.execute(_WALK, execution_options={"stream_results": True, "yield_per": _PAGE}) as result:
+    if after is not None:
+        number, previous = after.number, after.hash
+        if connection.execute(_AT, {"number": number}).scalar_one_or_none() != previous:
+            return LogVerdict(0, 0, Broken(number, "is not the head that was noted when it was written"))
+    with connection.execute(
+        _WALK, {"after": number}, execution_options={"stream_results": True, "yield_per": _PAGE}
+    ) as result:
         for row in result.mappings():
             what = _fault(dict(row), number + 1, previous, trusted, remaining.pop(number + 1, None))
             if what:
@@ -125,9 +181,16 @@ def verify_log(connection: Connection, trusted: frozenset[str], heads: Mapping[i
     return LogVerdict(number, signed, None)
 
 
-def auditor_key(settings: Settings) -> SigningKey:
-    """The auditor's own key under TRUEUP_HOME, made on first use."""
-    return read_or_make_key(settings.home / "keys" / "auditor.pem")
+def auditor_key(settings: Settings) -> AuditorKey:
+    """The auditor's own key under TRUEUP_HOME, made on first use, and those of auditors on other machines."""
+    own = read_or_make_key(settings.home / "keys" / "auditor.pem")
+    return AuditorKey(own, load_approvers(settings.approvers_file).auditor_keys | {own.public})
+
+
+def last_noted_head(settings: Settings) -> Head | None:
+    """The newest head that was noted outside the database."""
+    heads = noted_heads(settings)
+    return Head(max(heads), heads[max(heads)]) if heads else None
 
 
 def note_head(settings: Settings, head: Head | None) -> None:

@@ -80,6 +80,11 @@ def actor() -> str:
     return f"{login}@{socket.gethostname()}"
 
 
+def identity(settings: Settings) -> str:
+    """Who makes a plan: TRUEUP_IDENTITY, a service's name; else the login on this machine."""
+    return settings.identity or actor().partition("@")[0]
+
+
 def utc_now() -> datetime:
     """The clock. What it says reaches the engine only as an argument."""
     return datetime.now(UTC)

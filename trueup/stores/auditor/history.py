@@ -23,7 +23,9 @@ from sqlalchemy import Connection, text
 from trueup.contract.schemas import INSTANT
 from trueup.contract.vocabulary import COUNTED_SEVERITIES
 from trueup.correction.changes import CORRECTED_CODES
-from trueup.stores.auditor.connection import copy_rows, utc_now, writing
+from trueup.stores.auditor.audit_log import Entry, append, auditor_key, note_head
+from trueup.stores.auditor.chain import AUDITED, run_digest
+from trueup.stores.auditor.connection import actor, copy_rows, utc_now, writing
 from trueup.stores.auditor.outbox import Event, emit
 from trueup.stores.errors import StoreError
 from trueup.stores.scope import Scope, bucket_sql
@@ -69,6 +71,7 @@ def record_run(settings: Settings, run: AuditedRun, findings: pl.DataFrame) -> R
     """Keep a run and its confirmed findings (schemas.FINDINGS). A run that is kept already changes nothing more."""
     at = utc_now()
     begun = healed = events = 0
+    head = None
     with writing(settings) as connection, connection.begin():
         if _keep_run(connection, settings, run, findings, at):
             _keep_counts(connection, run, findings)
@@ -79,8 +82,18 @@ def record_run(settings: Settings, run: AuditedRun, findings: pl.DataFrame) -> R
             told = [*_detected(new, findings, run), *_resolved(gone, run)]
             begun, healed, events = len(new), len(gone), emit(connection, told, at)
             _take_queue(connection, settings, run, at)
+            head = append(connection, auditor_key(settings), [_audited(run)], at)
         seen = _spells_of(connection, findings)
+    note_head(settings, head)
     return RunSeen(seen, count_disagreeing(findings), begun, healed, events)
+
+
+def _audited(run: AuditedRun) -> Entry:
+    """What the audit chain says of a run: digests of the checks and row counts that the gate will rest on."""
+    checks = run.checks.select("check", "store", "is_blocking", "has_passed").rows()
+    counts = run.counts.select("store", "table", "rows").rows()
+    detail = {"checks_sha256": run_digest(checks), "counts_sha256": run_digest(counts), "scope": run.scope.label}
+    return Entry(actor(), AUDITED, key=run.run_id, reconciled_at=run.as_of, detail=detail)
 
 
 def count_disagreeing(findings: pl.DataFrame) -> int:
@@ -117,6 +130,18 @@ def history_of(settings: Settings, account_id: str) -> dict[str, pl.DataFrame]:
     """What is remembered of one account: its `spells`, audit `entries` and `events`, each oldest first."""
     given = {"account_id": account_id}
     return {name: _frame(settings, statement, given) for name, statement in _OF_ACCOUNT.items()}
+
+
+def queue_age(settings: Settings) -> tuple[int, datetime | None]:
+    """How many accounts an apply found moved and no audit has read since, and since when the first of them waits."""
+    rows = _frame(
+        settings,
+        "SELECT count(DISTINCT account_id) AS accounts, min(queued_at) AS oldest"
+        " FROM trueup.audit_queue WHERE taken_at IS NULL",
+        {},
+    )
+    accounts, oldest = rows.row(0)
+    return int(accounts), oldest
 
 
 def queued_accounts(settings: Settings) -> frozenset[str]:

@@ -1,9 +1,9 @@
-"""Plans at rest: kept, listed, found, approved and rejected.
+"""Plans at rest: stored, listed, found, approved and rejected.
 
-A plan's changes are written once and never changed; its row says how far it has come. Reading a plan back gives the
-same value that was kept, so its id can be taken again from its content: that is how tampering shows. What a plan says
-is `trueup.correction.plan`'s business, what an approval is worth that of `approvals.py`, whether it may be applied the
-gate's.
+A plan's content is written once and never changed; its row also says how far it has come, which opens nothing. Reading
+a plan back gives the same value that was stored, so its id can be taken again from its content: that is how tampering
+shows. What a plan says is `trueup.correction.plan`'s business, what an approval is worth that of `approvals.py`,
+whether it may be applied the gate's.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
 from sqlalchemy import Connection, RowMapping, text
 
 from trueup.contract.schemas import CHANGES
+from trueup.correction import gate
+from trueup.correction.limits import Limits
 from trueup.correction.plan import Plan, PlanScope, in_order
-from trueup.correction.refusals import PlanExpired, PlanNotApproved, PlanTampered, Refusal
-from trueup.stores.auditor.approvals import load_approvers, record_approval
+from trueup.correction.refusals import PlanTampered, Refusal
+from trueup.stores.auditor.approvals import approvals_of, limits_of, record_approval
+from trueup.stores.auditor.approvers import Approvers, load_approvers
 from trueup.stores.auditor.audit_log import Entry, append, auditor_key, note_head
+from trueup.stores.auditor.chain import chain_of_plan
 from trueup.stores.auditor.connection import actor, copy_rows, quoted, utc_now, writing
 from trueup.stores.auditor.keys import SigningKey
+from trueup.stores.auditor.pins import read_pin, refuse_other_file
 from trueup.stores.errors import TrueupError
 from trueup.stores.settings import Settings
 
-OPEN: Final = ("proposed", "approved", "applying")
-
 
 class PlanUnknown(TrueupError):
-    """A plan that is not kept here."""
+    """A plan that is not stored here."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +61,22 @@ class PlanRecord:
     """A stored plan: the value, how far it has come, and whether its row still says what its content gives."""
 
     plan: Plan
-    plan_id: str  # the id it is kept under
+    plan_id: str  # the id it is stored under
     number: int
     status: str
     is_row_its_own: bool
 
 
 def store_plan(settings: Settings, plan: Plan, *, at: datetime | None = None) -> PlanInfo:
-    """Keep a plan.
-
-    One with the same content that is kept already stays as it is. If that one has expired unfinished, it is proposed
-    anew; the signatures under it no longer hold, since they were given for the old expiry.
-    """
+    """Store a plan and propose it in the audit log. One with the same content that is stored already stays as it is."""
     at = at or utc_now()
     with writing(settings) as connection:
         with connection.begin():
-            kept = connection.execute(_KEEP, _row_of(plan) | {"now": at}).scalar_one_or_none()
-            if kept == "proposed":
+            is_new = connection.execute(_STORE, _row_of(plan)).rowcount == 1
+            if is_new:
                 rows = plan.changes.select(list(CHANGES)).iter_rows()
                 copy_rows(connection, "trueup.plan_changes", ("plan_id", *CHANGES), ((plan.plan_id, *r) for r in rows))
-            head = append(connection, auditor_key(settings), [_proposed(plan)] if kept else [], at)
+            head = append(connection, auditor_key(settings), [_proposed(plan)] if is_new else [], at)
         note_head(settings, head)
         return _info(connection, plan.plan_id, at)
 
@@ -95,16 +94,26 @@ def list_plans(settings: Settings, *, limit: int = 50) -> list[PlanInfo]:
 
 
 def approve_plan(settings: Settings, plan_id: str, key: SigningKey, *, at: datetime | None = None) -> PlanInfo:
-    """Sign a plan. Raises PlanUnknown, or what the gate would refuse: ApproverUnknown, PlanExpired, PlanTampered."""
+    """Sign a plan. It is approved once enough different keys and identities have signed it.
+
+    Raises:
+        PlanUnknown: there is no such plan.
+        Refusal: what the gate would refuse it for whoever signs (PlanTampered, PlanMalformed, PlanNotOfNow,
+            PlanExpired, PlanNotApproved of its maker's own), or ApproverUnknown.
+    """
     at = at or utc_now()
     approvers = load_approvers(settings.approvers_file)
     with writing(settings) as connection:
         plan_id = find_plan(connection, plan_id)
         with recording_refusals(connection, settings, plan_id, "approve", at), connection.begin():
-            kept = read_plan(connection, plan_id, lock=True)
-            _must_be_open(kept, at)
-            entry = record_approval(connection, kept.plan, key, approvers, at)
-            set_status(connection, plan_id, "applying" if kept.status == "applying" else "approved")
+            stored = read_plan(connection, plan_id, lock=True)
+            pin = read_pin(connection)
+            refuse_other_file(settings, pin)
+            limits = limits_of(settings).narrowed_to(pin.limits) if pin else limits_of(settings)
+            gate.must_be_open(stored.plan, stored.plan_id, stored.status, at, is_row_its_own=stored.is_row_its_own)
+            entry = record_approval(connection, stored.plan, key, approvers, at)
+            status = _status_with(connection, stored, approvers, limits, entry)
+            set_status(connection, plan_id, status)
             head = append(connection, auditor_key(settings), [entry], at)
         note_head(settings, head)
         return _info(connection, plan_id, at)
@@ -116,8 +125,9 @@ def reject_plan(settings: Settings, plan_id: str, *, reason: str = "", at: datet
     with writing(settings) as connection:
         plan_id = find_plan(connection, plan_id)
         with recording_refusals(connection, settings, plan_id, "reject", at), connection.begin():
-            kept = read_plan(connection, plan_id, lock=True)
-            _must_be_open(kept, None)
+            stored = read_plan(connection, plan_id, lock=True)
+            gate.must_be_open(stored.plan, stored.plan_id, stored.status, None, is_row_its_own=stored.is_row_its_own)
+            connection.execute(_STORE_REJECTION, {"plan_id": plan_id, "by": actor(), "reason": reason, "at": at})
             set_status(connection, plan_id, "rejected", at)
             entry = Entry(actor(), "rejected", plan_id=plan_id, detail={"reason": reason})
             head = append(connection, auditor_key(settings), [entry], at)
@@ -129,7 +139,7 @@ def find_plan(connection: Connection, named: str) -> str:
     """The id of the plan that is called so, by its id or the beginning of it; raises PlanUnknown."""
     with connection.begin():
         found: list[str] = list(connection.execute(_FIND, {"named": named}).scalars())
-    if len(found) != 1:
+    if len(found) != 1 and named not in found:
         how = "no plan is" if not found else f"{len(found)} plans are"
         raise PlanUnknown(f"{how} called {named or '(nothing)'}.", "`trueup plans` lists them.")
     return found[0]
@@ -175,17 +185,18 @@ _COLUMNS: Final = (
     "manifest", "created_at", "expires_at",
 )  # fmt: skip
 
-_KEEP: Final = text(f"""
+_STORE: Final = text(f"""
     INSERT INTO trueup.plans ({", ".join(_COLUMNS)}, status)
-    VALUES ({", ".join(f":{c}" for c in _COLUMNS)}, 'proposed')
-    ON CONFLICT (plan_id) DO UPDATE
-        SET number = nextval(pg_get_serial_sequence('trueup.plans', 'number')), status = 'proposed',
-            run_id = excluded.run_id, manifest = excluded.manifest,
-            created_at = excluded.created_at, expires_at = excluded.expires_at
-        WHERE plans.status IN ('proposed', 'approved', 'applying') AND plans.expires_at <= :now
-    RETURNING CASE WHEN xmax = 0 THEN 'proposed' ELSE 'proposed anew' END
+    VALUES ({", ".join(f":{c}" for c in _COLUMNS)}, 'proposed') ON CONFLICT (plan_id) DO NOTHING
 """)
-_FIND: Final = text("SELECT plan_id FROM trueup.plans WHERE :named <> '' AND starts_with(plan_id, :named) LIMIT 3")
+_STORE_REJECTION: Final = text("""
+    INSERT INTO trueup.rejections (plan_id, rejected_by, reason, rejected_at) VALUES (:plan_id, :by, :reason, :at)
+""")
+# A whole id names its plan, whatever other ids begin with it.
+_FIND: Final = text("""
+    SELECT plan_id FROM trueup.plans WHERE :named <> '' AND starts_with(plan_id, :named)
+    ORDER BY plan_id <> :named LIMIT 3
+""")
 _READ: Final = text(f"SELECT number, status, {', '.join(_COLUMNS)} FROM trueup.plans WHERE plan_id = :plan_id")
 _LOCK: Final = text(f"{_READ.text} FOR UPDATE")
 _CHANGES: Final = text(f"SELECT {quoted(CHANGES)} FROM trueup.plan_changes WHERE plan_id = :plan_id")
@@ -208,7 +219,9 @@ def _info(connection: Connection, plan_id: str, now: datetime) -> PlanInfo:
 def _infos(connection: Connection, plan_id: str | None, now: datetime, limit: int) -> list[PlanInfo]:
     rows = connection.execute(_LIST, {"plan_id": plan_id, "limit": limit}).mappings()
     return [
-        PlanInfo(**row, is_expired=row["status"] in OPEN and row["expires_at"] <= now)  # the columns are its fields
+        PlanInfo(
+            **row, is_expired=row["status"] in gate.OPEN and row["expires_at"] <= now
+        )  # the columns are its fields
         for row in rows
     ]
 
@@ -245,8 +258,11 @@ def _plan_of(row: RowMapping, changes: Sequence[Any]) -> Plan:
             changes=in_order(pl.DataFrame([tuple(c) for c in changes], schema=CHANGES, orient="row")),
             created_at=_instant(manifest["created_at"]),
             expires_at=_instant(manifest["expires_at"]),
+            maker=manifest["maker"],
+            origin=manifest["origin"],
+            age_max=timedelta(seconds=manifest["age_max_seconds"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise PlanTampered(
             f"plan {row['plan_id']} cannot be read: its manifest is not one that `trueup plan` writes.",
             "Find out who wrote to trueup.plans; then make a new plan.",
@@ -260,30 +276,27 @@ def _says_the_same(plan: Plan, row: RowMapping) -> bool:
     return all(row[column] == given[column] for column in _COLUMNS)
 
 
-def _must_be_open(kept: PlanRecord, now: datetime | None) -> None:
-    """Raise unless the plan is whole and still waits for a decision; `now` is left out where age does not matter."""
-    if kept.plan.plan_id != kept.plan_id or not kept.is_row_its_own:
-        raise PlanTampered(
-            f"plan {kept.plan_id} is not what it was: its content hashes to {kept.plan.plan_id}, or its row "
-            "was changed.",
-            "Find out who wrote to trueup.plans or trueup.plan_changes; then make a new plan.",
-            plan_id=kept.plan_id,
-            content_id=kept.plan.plan_id,
-        )
-    if kept.status not in OPEN:
-        raise PlanNotApproved(
-            f"plan {kept.plan_id} is {kept.status} already.", "Make a new plan with `trueup plan`.", status=kept.status
-        )
-    if now is not None and now >= kept.plan.expires_at:
-        raise PlanExpired(
-            f"plan {kept.plan_id} expired at {kept.plan.expires_at:%Y-%m-%d %H:%M} UTC.",
-            "Make a new plan with `trueup plan`, and approve that.",
-            expires_at=kept.plan.expires_at.isoformat(),
-        )
+def _status_with(connection: Connection, stored: PlanRecord, approvers: Approvers, limits: Limits, entry: Entry) -> str:
+    """How far the plan has come with this approval. Raises PlanNotApproved if the approval can never count."""
+    plan = stored.plan
+    signatures = chain_of_plan(connection, plan).signatures | {str(entry.detail["signature"])}
+    sound = tuple(a for a in approvals_of(connection, plan, approvers, signatures) if a.is_sound and a.is_in_chain)
+    own = [approval for approval in sound if approval.approver == entry.actor]
+    gate.must_count(plan, own[-1])
+    needed = limits.needed_for(plan.blast_radius.accounts_changed)
+    persons = tuple(approval for approval in sound if not approval.is_policy_key)
+    policy_keys = {approval.approver for approval in sound if approval.is_policy_key}
+    counted = gate.different_approvers(plan.maker, persons) + len(policy_keys)
+    if stored.status == "applying":
+        return "applying"
+    return "approved" if counted >= needed else "proposed"
 
 
 def _proposed(plan: Plan) -> Entry:
-    counted = {name: plan.manifest[name] for name in ("run_id", "scope", "changes", "blast_radius", "expires_at")}
+    counted = {
+        name: plan.manifest[name] for name in ("run_id", "maker", "scope", "changes", "blast_radius", "expires_at")
+    }
+    counted["manifest_sha256"] = plan.manifest_hash
     if plan.scope.accounts is not None:
         counted["scope"] = plan.scope.label  # a list of accounts may be as long as the fleet
     return Entry(actor(), "proposed", plan_id=plan.plan_id, reconciled_at=plan.as_of, detail=counted)

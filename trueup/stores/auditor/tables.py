@@ -139,6 +139,10 @@ class AuditEntry(Auditor):
     """One line of the audit log: append-only, chained by hash, the head of each batch signed."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (
+        Index("audit_log_runs", "key", postgresql_where=text("action = 'audited'")),
+        Index("audit_log_decisions", "action", "number", postgresql_where=text("action <> 'applied'")),
+    )
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # 1, 2, 3 … without a gap
     at: Mapped[datetime]
@@ -304,7 +308,7 @@ class FindingSeen(Auditor):
 
 
 class Lock(Auditor):
-    """A row that one writer holds while it works: `apply` for a whole apply, `audit_log` while entries are added.
+    """A row that one process holds while it works: `apply`, `relay`, and `audit_log` while entries are added.
 
     Taking one needs a right to UPDATE, which the reader's role does not have, so that a reader cannot stop a writer.
     """
@@ -338,8 +342,11 @@ MAY_CHANGE: Final[dict[str, tuple[str, ...]]] = {
     ),
     "locks": ("holder",),
 }  # fmt: skip
-"""Table → the columns that may change after a row was inserted. No row of schema trueup is ever deleted, and whatever is not
-here is never updated: `init-db` grants no more, and triggers refuse it to every role, the owner's too."""
+"""Table → the columns that may change after a row was inserted.
+
+No row of schema trueup is ever deleted, and whatever is not here is never updated: `init-db` grants no more, and
+triggers refuse it to every role, the owner's too.
+"""
 
 
 def auditor_tables() -> tuple[str, ...]:
@@ -386,7 +393,7 @@ GUARDS: Final = f"""
     END $$;
     REVOKE ALL ON FUNCTION {AUDITOR_SCHEMA}.turn_kill_switch(boolean, text, jsonb) FROM PUBLIC;
 
-    INSERT INTO {AUDITOR_SCHEMA}.locks (name) VALUES ('apply'), ('audit_log') ON CONFLICT DO NOTHING;
+    INSERT INTO {AUDITOR_SCHEMA}.locks (name) VALUES ('apply'), ('audit_log'), ('relay') ON CONFLICT DO NOTHING;
     INSERT INTO {AUDITOR_SCHEMA}.kill_switch (number, is_on, reason, changed_by, changed_at)
     VALUES (1, false, 'as made', 'init-db', now()) ON CONFLICT DO NOTHING;
 """

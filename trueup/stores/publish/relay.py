@@ -13,8 +13,7 @@ that drops ids it has seen sees each event once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,6 +24,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from trueup.stores.auditor.audit_log import Entry, append, auditor_key, note_head
 from trueup.stores.auditor.connection import actor, utc_now, writing
+from trueup.stores.auditor.locks import held
 from trueup.stores.errors import TrueupError
 from trueup.stores.publish.sinks import Message, Sink, SinkRefused, SinkUnavailable, open_sinks
 from trueup.stores.settings import Settings
@@ -88,7 +88,8 @@ def relay_once(
     if sinks is None:
         with open_sinks(settings) as configured:
             return relay_once(settings, configured, page=page, checkpoint=checkpoint, on_progress=on_progress)
-    with writing(settings) as connection, _alone(connection):
+    # One relay at a time: two would send in no order.
+    with held(settings, "relay", settings.apply_wait_seconds), writing(settings) as connection:
         relay = _Relay(settings, connection, sinks, checkpoint)
         while relay.unavailable is None and relay.publish_page(page):
             on_progress(relay.published)
@@ -201,17 +202,6 @@ class _Relay:
             if dies:
                 self.connection.execute(_BURY, {"id": row["id"], "sink": sink, "error": error, "at": utc_now()})
         self.died += dies
-
-
-@contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
-    """One relay at a time: two would send in no order."""
-    with connection.begin():
-        connection.execute(text("SELECT pg_advisory_lock(hashtextextended('trueup.relay', 0))"))
-    yield
-    connection.rollback()
-    with connection.begin():  # after an error the connection is closed, and the server lets go by itself
-        connection.execute(text("SELECT pg_advisory_unlock(hashtextextended('trueup.relay', 0))"))
 
 
 def _resolve(settings: Settings, event_id: uuid.UUID | None, resolution: str) -> int:
