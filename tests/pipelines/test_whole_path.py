@@ -35,7 +35,7 @@ def test_the_whole_path_from_an_empty_folder(lab: Lab, tmp_path: Path, monkeypat
     assert "PlanNotApproved" in lab.output.readouterr().err
     assert contents(lab.urls["subs_api"]) == before
 
-    assert lab.trueup("keys", "new", "--name", "kim", "--out", str(tmp_path / "kim.pem")) == 0
+    assert lab.trueup("keys", "new", "--name", "kim", "--identity", "kim", "--out", str(tmp_path / "kim.pem")) == 0
     assert lab.trueup("approve", plan_id[:12], "--key", str(tmp_path / "kim.pem")) == 0
     assert lab.trueup("apply", plan_id, "--dry-run") == 0
     assert contents(lab.urls["subs_api"]) == before
