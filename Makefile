@@ -1,18 +1,22 @@
 # What a person types. Every target makes the environment it needs by itself, once.
 #
 #   make demo     six stores with planted drift, audited, corrected and audited again
-#   make test     the tests
+#   make test     the tests, but for the long ones
+#   make test-all the tests and the long ones
 #   make check    ruff, mypy, import-linter, and the tests unless they passed on this very tree already
 #   make ui       Dagster's web server and daemon on this project
 #   make lock     resolve requirements.in anew
 
 PYTHON ?= python3
+# How many processes share the tests; each has a PostgreSQL of its own.
+WORKERS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 TESTED := .venv/.tested
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 CODE := $(shell find trueup assets checks pipelines tests -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: setup demo test lint check ui lock clean
+.PHONY: setup demo test test-all lint check ui lock clean
 
 setup: $(READY)
 
@@ -27,11 +31,15 @@ demo: $(READY)
 
 # `make test` always runs them; `make check` runs them when a file has changed since they last passed.
 test: $(READY)
-	$(BIN)/pytest
+	$(PYTEST)
+	touch $(TESTED)
+
+test-all: $(READY)
+	$(PYTEST) -m "not soak"
 	touch $(TESTED)
 
 $(TESTED): $(READY) $(CODE) pyproject.toml
-	$(BIN)/pytest
+	$(PYTEST)
 	touch $@
 
 lint: $(READY)
