@@ -140,11 +140,51 @@ def test_a_moot_event_is_resolved_also_where_it_has_no_account() -> None:
     ]
 
 
-def test_a_stuck_event_of_an_account_that_disagrees_is_left_for_its_handler() -> None:
+def test_a_stuck_event_is_resolved_with_the_plan_that_cures_its_account() -> None:
     world = store(make_world(), "paid", "retrying")
     world.stuck_event("evt_1", "paid")
 
-    assert set(corrections(world)["table"]) == {"subs_dunning"}
+    found = corrections(world)
+    assert set(found["table"]) == {"subs_dunning", "subs_stuck_events"}
+    assert found.filter(pl.col("table") == "subs_stuck_events")["codes"].to_list() == [["EVT_STUCK"]] * 2
+
+
+def test_a_stuck_event_of_an_account_that_others_must_mend_is_left_for_its_handler() -> None:
+    world = store(make_world(), "paid", "retrying")
+    world.stuck_event("evt_1", "paid")
+    findings = world.findings()
+    other = findings.filter(pl.col("code") == "DUN_STUCK_AFTER_PAYMENT").with_columns(
+        code=pl.lit("INV_AMOUNT_MISMATCH")
+    )
+
+    assert set(corrections(world, pl.concat([findings, other]))["table"]) == {"subs_dunning"}
+
+
+@pytest.mark.parametrize(
+    ("row", "cause"),
+    [
+        ({"policy_version": "old"}, "no_event:policy_changed"),
+        ({"computed_at": None}, "no_event:older_than_history"),
+        ({"computed_at": NOW - timedelta(days=31)}, "no_event:older_than_history"),
+        ({"computed_at": NOW - timedelta(days=9), "updated_at": NOW - timedelta(days=2)}, "no_event:store_edited"),
+        ({"computed_at": NOW - timedelta(days=9), "updated_at": NOW - timedelta(days=9)}, "no_event:time_passed"),
+    ],
+)
+def test_a_change_that_no_event_led_to_names_its_cause(row: dict[str, Any], cause: str) -> None:
+    world = make_world()
+    world.row("subs_dunning", "late").update({"policy_version": world.policy.version, **row, "state": "suspended"})
+    quiet = world.findings().with_columns(event_ids=pl.lit([], pl.List(pl.String())))
+
+    assert {tuple(ids) for ids in corrections(world, quiet)["event_ids"].to_list()} == {(cause,)}
+
+
+def test_what_others_wrote_as_a_reason_enters_no_plan() -> None:
+    world = make_world()
+    world.row("subs_dunning", "late").update(state="suspended", reason="called Ada Lovelace, 4242 4242 4242 4242")
+
+    found = corrections(world)
+    assert told(found)["reason"] == (None, "past_due")
+    assert "Lovelace" not in found.write_json()
 
 
 @pytest.mark.parametrize("mark", ["is_settling", "is_suppressed"])

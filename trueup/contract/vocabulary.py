@@ -67,3 +67,11 @@ DISPUTE_STATUSES: Final = (
 
 EXPIRY_CODES: Final = ("expired_card", "invalid_expiry_year")
 """Decline codes that say the card's date was wrong or past: a card whose date lies ahead again is not held to them."""
+
+REASONS: Final = (
+    "past_due", "charged_off", "reopened", "exhausted", "held", "disputed", "in_flight", "send_invoice",
+    "no_payment_method", "hard_decline", "customer_action", "mandate_inactive", "subscription_ended",
+    "subscription_paused", "auto_advance_off", "exempt", "delegated", "no_mapping", "several_customers",
+    "shared_customer", "unknown_to_stripe", "parent_unresolved", "contract_violation", "source_not_whole",
+)  # fmt: skip
+"""Every reason that a result can have (DUNNING.md, "Reasons"); other words of a stored reason are somebody's text."""

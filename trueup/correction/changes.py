@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
 
 from trueup.contract.schemas import CHANGES, INSTANT
-from trueup.contract.vocabulary import NETWORK_STATUS_TYPE
+from trueup.contract.vocabulary import NETWORK_STATUS_TYPE, REASONS
 from trueup.drift.codes import corrected_by
 
 if TYPE_CHECKING:
@@ -51,6 +51,19 @@ PLANNED: Final[dict[str, tuple[str, ...]]] = {
 OUR_NAME: Final = "A3"  # what subs_account.updated_by says of a flag that the recompute wrote
 
 
+CURED_WITH_THEIR_ACCOUNT: Final = "EVT_STUCK"
+"""An event that is stuck only because its account disagrees: it is resolved together with what cures the account."""
+
+OF_EVENTS: Final = "EVT_"
+
+Cause = Literal[
+    "no_event:time_passed", "no_event:policy_changed", "no_event:older_than_history", "no_event:store_edited"
+]
+"""What made a change necessary where no provider event did; it stands in the place of event ids (APPLY.md, "Apply")."""
+
+EVENTS_KEPT: Final = timedelta(days=30)
+"""For how long Stripe keeps events (docs.stripe.com/api/events, read on 2026-11-20)."""
+
 CORRECTED_FROM: Final = ("subs_account", "subs_dunning", "subs_mandate", "subs_stuck_events", "stripe_mandates")
 """Tables whose rows a correction is made from."""
 
@@ -77,7 +90,8 @@ def changes(
         _mandates(actionable, stored["subs_mandate"], stored["stripe_mandates"]),
         _moot_events(actionable, stored["subs_stuck_events"], as_of),
     ]
-    cells = pl.concat(parts).sort("account_id", "table", "key", "column", nulls_last=True)
+    caused = _with_causes(pl.concat(parts), stored["subs_dunning"], policy, as_of)
+    cells = _without_words_of_others(caused).sort("account_id", "table", "key", "column", nulls_last=True)
     return cells.with_columns(change_id=pl.Series(_change_ids(cells), dtype=pl.String())).select(list(CHANGES))
 
 
@@ -86,7 +100,8 @@ def rows_behind(findings: pl.DataFrame, facts: Snapshot) -> dict[str, pl.DataFra
     whose = findings.lazy().select("account_id").drop_nulls().unique()
     of_accounts = ("subs_account", "subs_dunning", "subs_mandate")
     stored = {name: facts[name].join(whose, on="account_id", how="semi").collect() for name in of_accounts}
-    events = findings.lazy().filter(pl.col("code").is_in(EVENT_CODES)).select(event_id="object_id")
+    of_events = (*EVENT_CODES, CURED_WITH_THEIR_ACCOUNT)
+    events = findings.lazy().filter(pl.col("code").is_in(of_events)).select(event_id="object_id")
     mandates = stored["subs_mandate"].lazy().select(mandate_id="stripe_mandate_id")
     return stored | {
         "subs_stuck_events": facts["subs_stuck_events"].join(events, on="event_id", how="semi").collect(),
@@ -108,12 +123,52 @@ def _change_ids(cells: pl.DataFrame) -> list[str]:
 
 def _actionable(findings: pl.DataFrame, desired: pl.DataFrame) -> pl.DataFrame:
     """Findings that may lead to a change: settled, not suppressed, of no account about which the engine cannot tell."""
-    unsure = desired.filter(pl.col("quality") == "indeterminate").select("account_id")
-    return findings.filter(
-        pl.col("code").is_in(sorted(CORRECTED_CODES)),
-        ~pl.col("is_settling").fill_null(value=True),
-        ~pl.col("is_suppressed").fill_null(value=True),
-    ).join(unsure, on="account_id", how="anti")
+    indeterminate = desired.filter(pl.col("quality") == "indeterminate").select("account_id")
+    is_firm = ~(pl.col("is_settling").fill_null(value=True) | pl.col("is_suppressed").fill_null(value=True))
+    corrected = findings.filter(pl.col("code").is_in(sorted(CORRECTED_CODES)), is_firm)
+    cured = _cured_events(findings.filter(is_firm), findings.join(corrected, on=["account_id", "code", "object_id"],
+                                                                  how="anti", nulls_equal=True))  # fmt: skip
+    return pl.concat([corrected, cured]).join(indeterminate, on="account_id", how="anti")
+
+
+def _cured_events(firm: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
+    """Stuck events of accounts of which, but for events, nothing is left once the corrections are applied.
+
+    So one plan is enough: resolved one plan later they would make a second.
+    """
+    uncured = left.filter(~pl.col("code").str.starts_with(OF_EVENTS)).select("account_id").drop_nulls().unique()
+    stuck = firm.filter(pl.col("code") == CURED_WITH_THEIR_ACCOUNT, pl.col("account_id").is_not_null())
+    return stuck.join(uncured, on="account_id", how="anti")
+
+
+def _with_causes(cells: pl.DataFrame, stored: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:
+    """Changes that no provider event led to name a typed cause in the place of event ids."""
+    edited_since = pl.col("updated_at") > pl.col("computed_at") + timedelta(days=1)  # a plan is applied within a day
+    cause = (
+        pl.when(pl.col("policy_version").is_not_null() & (pl.col("policy_version") != policy.version))
+        .then(pl.lit("no_event:policy_changed"))
+        .when((pl.col("computed_at") < as_of - EVENTS_KEPT).fill_null(value=True))
+        .then(pl.lit("no_event:older_than_history"))
+        .when(edited_since.fill_null(value=False))
+        .then(pl.lit("no_event:store_edited"))
+        .otherwise(pl.lit("no_event:time_passed"))
+    )
+    by_account = stored.select("account_id", cause=cause).unique("account_id")
+    default = pl.when(pl.col("table") == "subs_mandate").then(pl.lit("no_event:store_edited"))
+    named = cells.join(by_account, on="account_id", how="left", validate="m:1").with_columns(
+        cause=pl.coalesce(default, "cause", pl.lit("no_event:time_passed"))
+    )
+    has_events = pl.col("event_ids").list.len() > 0
+    return named.with_columns(event_ids=pl.when(has_events).then("event_ids").otherwise(pl.concat_list("cause"))).drop(
+        "cause"
+    )
+
+
+def _without_words_of_others(cells: pl.DataFrame) -> pl.DataFrame:
+    """Reasons that stood in a row before are free text of whoever wrote it: they enter no plan and no audit log."""
+    is_reason = (pl.col("table") == "subs_dunning") & (pl.col("column") == "reason")
+    is_ours = pl.col("before").str.contains(_OUR_REASONS)
+    return cells.with_columns(before=pl.when(is_reason & ~is_ours).then(pl.lit("null")).otherwise("before"))
 
 
 def _dunning_rows(
@@ -178,8 +233,9 @@ def _mandates(found: pl.DataFrame, ours: pl.DataFrame, stripe: pl.DataFrame) -> 
 
 
 def _moot_events(found: pl.DataFrame, stored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """An event whose account needs nothing any more is resolved."""
-    why = _by(found, EVENT_CODES, "object_id").with_columns(why=pl.lit("recompute_agrees"))
+    """An event whose account needs nothing any more, or nothing but what is corrected with it, is resolved."""
+    resolved = (*EVENT_CODES, CURED_WITH_THEIR_ACCOUNT)
+    why = _by(found, resolved, "object_id").with_columns(why=pl.lit("recompute_agrees"))
     rows = stored.join(why, left_on="event_id", right_on="object_id", how="inner", validate="1:1").with_columns(
         key=pl.col("event_id"),
         event_ids=pl.concat_list("event_ids", "event_id").list.unique().list.sort(),
@@ -187,6 +243,9 @@ def _moot_events(found: pl.DataFrame, stored: pl.DataFrame, as_of: datetime) -> 
         resolved_at_after=_instant(as_of),
     )
     return _cells(rows, "subs_dunning", "subs_stuck_events", [Cell("status", "status", "status_after")])
+
+
+_OUR_REASONS: Final = rf'^("({"|".join(REASONS)})(,({"|".join(REASONS)}))*"|""|null)$'
 
 
 class Cell(NamedTuple):

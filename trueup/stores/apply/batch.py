@@ -17,7 +17,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 
-from trueup.correction.changes import PLANNED
+from trueup.correction.changes import ALONG, PLANNED
 from trueup.correction.ownership import OWNED
 from trueup.stores.auditor.connection import copy_rows
 from trueup.stores.auditor.outbox import WrittenRow
@@ -80,7 +80,11 @@ class Batch:
 
     def moved_rows(self) -> list[Moved]:
         """Every row that is not as it was planned for: gone, there by now, of another version or other values."""
-        return [Moved(*row) for table in self.tables for row in self.connection.execute(text(_moved(table))).all()]
+        return [
+            Moved(*row)
+            for table in self.tables
+            for row in self.connection.execute(text(_moved(table)), {"along": list(ALONG[table])}).all()
+        ]
 
     def leave_out(self, targets: Sequence[str]) -> None:
         """Take targets out of the batch, whole."""
@@ -143,8 +147,9 @@ def _moved(table: str) -> str:
                         WHEN b.row_version IS NOT NULL AND t.{key} IS NULL THEN '{table} ' || b.key || ' is gone'
                         WHEN t.version <> b.row_version
                             THEN '{table} ' || b.key || ' has version ' || t.version || ', not ' || b.row_version
-                        WHEN {_differs(table, "before")} THEN '{table} ' || b.key || ' has another ' || b."column"
-                        WHEN b.still_desired <> 'same' THEN 'another ' || b."column" || ' is desired by now'
+                        WHEN b."column" <> ALL (:along) AND {_differs(table, "before")} THEN '{table} ' || b.key || '
+                        has another ' || b."column" WHEN b.still_desired <> 'same' THEN 'another ' || b."column" || ' is
+                        desired by now'
                    END AS why
             FROM trueup_batch b LEFT JOIN {table} t ON t.{key} = b.key
             WHERE b."table" = '{table}'
