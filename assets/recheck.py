@@ -47,7 +47,7 @@ def read_again_and_judge(settings: Settings, run: Run, scope: Scope) -> StoredJu
     rows_last_read = ScopeReading.at(run.initial).reads["stripe"].rows if run.scope.is_fleet else None
     reading = gather_scope(settings, scope, run.recheck, rows_last_read)
     partitions = partitions_of(reading, scope, settings, lake_run=None)
-    sweep_partitions(partitions, settings, run.as_of)
+    run.write("recheck_contract_violations", sweep_partitions(partitions, settings, run.as_of))
     return judge_partitions(partitions, settings, run.as_of)
 
 

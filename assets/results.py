@@ -18,7 +18,7 @@ from trueup.audit.confirm import Confirmed
 from trueup.audit.gather import ScopeReading
 from trueup.audit.judge import height
 from trueup.audit.report import Report, report_of_run, span
-from trueup.audit.run_folder import Run, write_json
+from trueup.audit.run_folder import Run, read_frame, write_json
 from trueup.contract.schemas import DESIRED, FINDINGS, INSTANT, STORES
 from trueup.drift import by_code, disagreeing_accounts, store_matrix
 from trueup.engine.policy import load_policy
@@ -68,7 +68,7 @@ def verdicts(
     desired, implied_by = run.scan("desired"), run.scan("implied")
     accounts = height(desired)
     manifest = manifest_of(run, reading, settings)
-    findings, manifest["history"] = remember(settings, run, reading, desired, confirmed.findings)
+    findings, manifest["history"] = remember(settings, run, reading, accounts, confirmed)
     run.write("findings", findings)
     write_json(run.folder / "manifest.json", manifest | counts(accounts, findings))
     report = report_of_run(settings, run, accounts, findings, store_matrix(implied_by))
@@ -80,32 +80,34 @@ def verdicts(
 
 
 def remember(
-    settings: Settings, run: Run, reading: ScopeReading, desired: pl.LazyFrame, findings: pl.DataFrame
+    settings: Settings, run: Run, reading: ScopeReading, accounts: int, confirmed: Confirmed
 ) -> tuple[pl.DataFrame, str]:
     """Add the run to the history; the findings with since when and how often, and whether that could be done.
 
     A database in which nobody has made schema trueup yet can still be audited: then every finding is as if seen first.
     """
-    broken = tuple(reading.broken(settings.max_age_hours))
-    indeterminate = (
-        [] if broken else _indeterminate(desired).collect()["account_id"].to_list()
-    )  # with a broken store, nothing heals
+    findings = confirmed.findings
     audited = AuditedRun(
         run_id=run.run_id,
         as_of=run.as_of,
         policy_version=load_policy(settings.policy).version,
         scope=run.scope,
-        accounts=height(desired),
+        accounts=accounts,
         counts=reading.row_counts(),
         checks=reading.whole_checks(settings.max_age_hours),
-        unsure=indeterminate,
-        broken_stores=broken,
+        sight=confirmed.sight(_violations_of_both(run), tuple(reading.broken(settings.max_age_hours))),
     )
     try:
         return record_run(settings, audited, findings).findings, RECORDED
     except StoreError as fault:
         as_new = findings.with_columns(first_seen_at=pl.lit(run.as_of, INSTANT), seen_count=pl.lit(1, pl.Int64()))
         return as_new, f"not kept: {fault.message} {fault.way_out}".strip()
+
+
+def _violations_of_both(run: Run) -> pl.DataFrame:
+    """Contract violations of the initial reading and, if there was one, of the recheck."""
+    files = [run.folder / f"{name}.parquet" for name in ("contract_violations", "recheck_contract_violations")]
+    return pl.concat(read_frame(file) for file in files if file.exists())
 
 
 def manifest_of(run: Run, reading: ScopeReading, settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and kept as they are where it could not.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -19,6 +20,7 @@ from trueup.audit.partitions import stored_judgement
 from trueup.audit.run_folder import Run, read_json
 from trueup.correction.changes import changes
 from trueup.drift import confirm
+from trueup.drift.healing import Sight
 from trueup.engine.policy import Policy
 from trueup.stores.settings import Settings
 
@@ -64,6 +66,23 @@ class Confirmed:
         confirmed = confirm(first.filter(is_read_again), second)
         return pl.concat([confirmed, first.filter(~is_read_again)]).sort(
             "account_id", "code", "object_id", nulls_last=True
+        )
+
+    def sight(self, violations: pl.DataFrame, broken_stores: Collection[str]) -> Sight:
+        """What the two readings could not see, and what either of them found; `violations` are those of both."""
+        indeterminate = [
+            judgement.desired.filter(self.is_reported, pl.col("quality") == "indeterminate").select("account_id")
+            for judgement in self._judgements
+        ]
+        sighted = [
+            judgement.findings.filter(self.is_reported).select("account_id", "code", "object_id")
+            for judgement in self._judgements
+        ]
+        return Sight(
+            indeterminate=pl.concat(indeterminate).unique().collect(),
+            violations=violations,
+            broken_stores=broken_stores,
+            sighted=pl.concat(sighted).unique(),
         )
 
     def changes(self, findings: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:

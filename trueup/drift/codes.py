@@ -56,9 +56,15 @@ class Code(NamedTuple):
         return STORES if self.needs_engine else self.stores
 
     @property
-    def tables_needed(self) -> tuple[str, ...]:
-        """The tables whose rows it depends on: a broken row of one may hide it."""
-        return tuple(TABLES) if self.needs_engine else self.tables
+    def stores_to_heal(self) -> tuple[str, ...]:
+        """The stores without which nobody can say that it is gone: what is Stripe's is an account's by the mapping."""
+        mapping = ("subs_customer",) if "stripe" in self.needs else ()
+        return tuple(store for store in STORES if store in (*self.needs, *mapping))
+
+    @property
+    def tables_to_heal(self) -> tuple[str, ...]:
+        """The tables of these stores: a broken row of one may hide it."""
+        return tuple(name for name, table in TABLES.items() if table.store in self.stores_to_heal)
 
 
 _LEDGER = ("invoices", "stripe_invoices")

@@ -10,9 +10,10 @@ import pytest
 
 from tests.stores.apply.planting import AS_OF, sql
 from trueup.contract.schemas import FINDINGS
+from trueup.drift.healing import Sight
 from trueup.stores.auditor.history import (
     AuditedRun,
-    RunSeen,
+    RecordedRun,
     by_store_pair,
     count_disagreeing,
     disagreements_over_time,
@@ -37,7 +38,7 @@ def finding(account: str | None, code: str, object_id: str | None = None, **more
     return dict.fromkeys(FINDINGS) | facts | more
 
 
-def seen(settings: Settings, run: int, *found: dict[str, Any], **more: Any) -> RunSeen:
+def seen(settings: Settings, run: int, *found: dict[str, Any], **more: Any) -> RecordedRun:
     audited = AuditedRun(
         run_id=f"run-{run}",
         as_of=AS_OF + timedelta(days=run),
@@ -141,14 +142,16 @@ def test_a_run_over_a_bucket_heals_what_is_in_it(settings: Settings) -> None:
 def test_a_run_without_a_whole_store_heals_nothing(settings: Settings) -> None:
     seen(settings, 1, PAID)
 
-    assert seen(settings, 2, broken_stores=["stripe"]).healed == 0
+    assert seen(settings, 2, sight=Sight(broken_stores=["stripe"])).healed == 0
 
 
-def test_what_the_engine_can_no_longer_tell_is_not_healed(settings: Settings) -> None:
-    seen(settings, 1, PAID, STUCK)
+def test_a_finding_of_an_indeterminate_account_is_not_healed_and_nobody_hears_that_it_is(settings: Settings) -> None:
+    seen(settings, 1, PAID, STUCK, ORPHAN)
 
-    assert seen(settings, 2, unsure=["a"]).healed == 1
-    assert open_findings(settings)["code"].to_list() == ["DUN_STUCK_AFTER_PAYMENT"]
+    indeterminate = pl.DataFrame({"account_id": ["a"]})
+    assert seen(settings, 2, sight=Sight(indeterminate=indeterminate)).healed == 1
+    assert open_findings(settings)["code"].to_list() == ["DUN_STUCK_AFTER_PAYMENT", PAID["code"]]
+    assert "disagreement.resolved" not in [kind for account, kind, _ in told(settings) if account == "a"]
 
 
 def test_a_run_about_an_earlier_instant_heals_nothing(settings: Settings) -> None:

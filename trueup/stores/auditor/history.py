@@ -1,10 +1,10 @@
 """History: what audits saw over time.
 
 Every run leaves its headline number, its disagreements by code and pair of stores, how many rows each store returned,
-and the verdicts that the gate asks for. Every finding has *spells*: from the run that first saw it to the run that
-found it healed. A spell is begun only by a finding that is settled and not suppressed, and ended only by a run that
-could have seen it: over its account, of whole stores, and sure about the account. When a spell begins or ends, the
-owner of a store that is not ours is told by an event, in the same transaction. What a finding is, is the business of
+and the verdicts that the gate asks for. Every finding has *spells*: from the run that first reported it to the run that
+found it healed. A spell is begun only by a finding that is settled and not suppressed, and ended only by a run whose
+scope has its account and that could have seen it (`trueup.drift.healing`). When a spell begins or ends, the owner of a
+store that is not ours gets an event, in the same transaction. What a finding is, is the business of
 `trueup.drift`.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from sqlalchemy import Connection, text
 from trueup.contract.schemas import INSTANT
 from trueup.contract.vocabulary import COUNTED_SEVERITIES
 from trueup.correction.changes import CORRECTED_CODES
+from trueup.drift.healing import Sight
+from trueup.drift.healing import healed as healed_by
 from trueup.stores.auditor.audit_log import Entry, append, auditor_key, note_head
 from trueup.stores.auditor.chain import AUDITED, run_digest
 from trueup.stores.auditor.connection import actor, copy_rows, utc_now, writing
@@ -30,8 +32,6 @@ from trueup.stores.auditor.outbox import Event, emit
 from trueup.stores.errors import StoreError
 from trueup.stores.scope import Scope, bucket_sql
 from trueup.stores.settings import Settings
-
-_LEANS_ON_ENGINE: Final = "^(DUN|FLAG|ENT)_"  # codes that an account gets only when the engine is sure of it
 
 _ID: Final = ("account_id", "code", "object_id")
 _FOUND: Final = (*_ID, "severity", "owner", "stores", "is_firm")
@@ -42,7 +42,7 @@ class AuditedRun:
     """A run, and what the gate will want to know of it.
 
     counts: store, table, rows, observed_at. checks: check, store, is_blocking, has_passed, detail; every store needs a
-    blocking one. unsure: accounts of which the engine could not tell. broken_stores: not read whole, or stale.
+    blocking one. sight: what the run could not see, and so does not heal.
     """
 
     run_id: str
@@ -52,12 +52,11 @@ class AuditedRun:
     accounts: int
     counts: pl.DataFrame
     checks: pl.DataFrame
-    unsure: Collection[str] = ()
-    broken_stores: Collection[str] = ()
+    sight: Sight = field(default_factory=Sight)
 
 
 @dataclass(frozen=True)
-class RunSeen:
+class RecordedRun:
     """What recording a run came to. `findings` are those given, with first_seen_at and seen_count."""
 
     findings: pl.DataFrame
@@ -67,25 +66,25 @@ class RunSeen:
     events: int
 
 
-def record_run(settings: Settings, run: AuditedRun, findings: pl.DataFrame) -> RunSeen:
-    """Keep a run and its confirmed findings (schemas.FINDINGS). A run that is kept already changes nothing more."""
+def record_run(settings: Settings, run: AuditedRun, findings: pl.DataFrame) -> RecordedRun:
+    """Store a run and its confirmed findings (schemas.FINDINGS). A run that is stored already changes nothing more."""
     at = utc_now()
     begun = healed = events = 0
     head = None
     with writing(settings) as connection, connection.begin():
-        if _keep_run(connection, settings, run, findings, at):
-            _keep_counts(connection, run, findings)
+        if _store_run(connection, settings, run, findings, at):
+            _store_counts(connection, run, findings)
             _copy_found(connection, findings)
             connection.execute(_SEE_AGAIN, {"as_of": run.as_of, "run_id": run.run_id})
             new = connection.execute(_BEGIN, {"as_of": run.as_of, "run_id": run.run_id}).mappings().all()
             gone = _heal(connection, settings, run)
-            told = [*_detected(new, findings, run), *_resolved(gone, run)]
-            begun, healed, events = len(new), len(gone), emit(connection, told, at)
+            happened = [*_detected(new, findings, run), *_resolved(gone, run)]
+            begun, healed, events = len(new), len(gone), emit(connection, happened, at)
             _take_queue(connection, settings, run, at)
             head = append(connection, auditor_key(settings), [_audited(run)], at)
-        seen = _spells_of(connection, findings)
+        with_spells = _spells_of(connection, findings)
     note_head(settings, head)
-    return RunSeen(seen, count_disagreeing(findings), begun, healed, events)
+    return RecordedRun(with_spells, count_disagreeing(findings), begun, healed, events)
 
 
 def _audited(run: AuditedRun) -> Entry:
@@ -157,11 +156,11 @@ def scope_key(scope: Scope) -> str:
     return "accounts:" + hashlib.sha256(json.dumps(sorted(scope.accounts)).encode()).hexdigest()
 
 
-def _keep_run(
+def _store_run(
     connection: Connection, settings: Settings, run: AuditedRun, findings: pl.DataFrame, at: datetime
 ) -> bool:
-    kept = connection.execute(
-        _KEEP_RUN,
+    stored = connection.execute(
+        _STORE_RUN,
         {
             "run_id": run.run_id,
             "as_of": run.as_of,
@@ -174,10 +173,10 @@ def _keep_run(
             "at": at,
         },
     )
-    return kept.rowcount == 1
+    return stored.rowcount == 1
 
 
-def _keep_counts(connection: Connection, run: AuditedRun, findings: pl.DataFrame) -> None:
+def _store_counts(connection: Connection, run: AuditedRun, findings: pl.DataFrame) -> None:
     for table, columns, frame in (
         ("source_counts", ("store", "table", "rows", "observed_at"), run.counts),
         ("run_checks", ("check", "store", "is_blocking", "has_passed", "detail"), run.checks),
@@ -234,13 +233,13 @@ def _is_firm() -> pl.Expr:
 
 
 def _heal(connection: Connection, settings: Settings, run: AuditedRun) -> list[Any]:
-    """End the spells of the run's scope that were not found again. With any store broken, none is."""
-    if run.broken_stores:
-        return []
+    """End the spells of the run's scope that it could have seen and did not find again."""
     within, given = _within(run.scope, settings)
-    statement = text(_HEAL.format(within=within))
-    given |= {"as_of": run.as_of, "run_id": run.run_id, "unsure": sorted(run.unsure), "leans": _LEANS_ON_ENGINE}
-    healed = connection.execute(statement, given).mappings().all()
+    rows = connection.execute(text(_UNREPORTED.format(within=within)), {**given, "as_of": run.as_of}).all()
+    unreported = pl.DataFrame([tuple(row) for row in rows], schema=_UNREPORTED_COLUMNS, orient="row")
+    numbers = healed_by(unreported, run.sight)["number"].to_list()
+    ending = {"as_of": run.as_of, "run_id": run.run_id, "numbers": numbers}
+    healed = connection.execute(_HEAL, ending).mappings().all()
     return sorted(healed, key=lambda spell: tuple((spell[name] is None, spell[name] or "") for name in _ID))
 
 
@@ -258,7 +257,7 @@ def _detected(new: Collection[Any], findings: pl.DataFrame, run: AuditedRun) -> 
         for row in findings.select(*_ID, "observed", "desired", "event_ids", "caused_by").iter_rows(named=True)
     }
     return [
-        _told("disagreement.detected", spell, run, _details(said[tuple(spell[name] for name in _ID)]))
+        _event("disagreement.detected", spell, run, _details(said[tuple(spell[name] for name in _ID)]))
         for spell in new
         if spell["code"] not in CORRECTED_CODES
     ]
@@ -266,7 +265,7 @@ def _detected(new: Collection[Any], findings: pl.DataFrame, run: AuditedRun) -> 
 
 def _resolved(gone: Collection[Any], run: AuditedRun) -> list[Event]:
     return [
-        _told("disagreement.resolved", spell, run, {"seen_count": spell["seen_count"]})
+        _event("disagreement.resolved", spell, run, {"seen_count": spell["seen_count"]})
         for spell in gone
         if spell["code"] not in CORRECTED_CODES
     ]
@@ -281,7 +280,7 @@ def _details(finding: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(kind: str, spell: Any, run: AuditedRun, more: dict[str, Any]) -> Event:  # noqa: ANN401 - a RowMapping
+def _event(kind: str, spell: Any, run: AuditedRun, more: dict[str, Any]) -> Event:  # noqa: ANN401 - a RowMapping
     first_seen_at = spell["first_seen_at"].isoformat()
     cause = json.dumps([spell["account_id"], spell["code"], spell["object_id"], first_seen_at])
     data = {
@@ -327,7 +326,7 @@ _SAME: Final = """
     coalesce(s.account_id, '') = coalesce(f.account_id, '') AND s.code = f.code
     AND coalesce(s.object_id, '') = coalesce(f.object_id, '') AND s.healed_at IS NULL
 """
-_KEEP_RUN: Final = text("""
+_STORE_RUN: Final = text("""
     INSERT INTO trueup.audit_runs (run_id, as_of, scope, scope_key, policy_version, accounts, accounts_disagreeing,
                                    findings, recorded_at)
     VALUES (:run_id, :as_of, :scope, :scope_key, :policy_version, :accounts, :accounts_disagreeing, :findings, :at)
@@ -356,13 +355,20 @@ _BEGIN: Final = text(f"""
     RETURNING account_id, code, object_id, severity, owner, stores, first_seen_at
 """)
 # A run about an earlier instant than the finding was last seen at says nothing about its having healed.
-_HEAL: Final = f"""
-    UPDATE trueup.findings_seen s SET healed_at = :as_of, healed_run_id = :run_id
+_UNREPORTED: Final = f"""
+    SELECT s.number, s.account_id, s.code, s.object_id, s.stores FROM trueup.findings_seen s
     WHERE s.healed_at IS NULL AND {{within}} AND s.last_seen_at <= :as_of
-      AND NOT (s.code ~ :leans AND s.account_id = ANY (:unsure))
       AND NOT EXISTS (SELECT FROM trueup_found f WHERE {_SAME})
-    RETURNING account_id, code, object_id, severity, owner, stores, first_seen_at, seen_count
 """
+_UNREPORTED_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "number": pl.Int64(),
+    **dict.fromkeys(_ID, pl.String()),
+    "stores": pl.List(pl.String()),
+}
+_HEAL: Final = text("""
+    UPDATE trueup.findings_seen SET healed_at = :as_of, healed_run_id = :run_id WHERE number = ANY (:numbers)
+    RETURNING account_id, code, object_id, severity, owner, stores, first_seen_at, seen_count
+""")
 _SPELLS: Final = f"""
     SELECT f.account_id, f.code, f.object_id, s.first_seen_at, s.seen_count
     FROM trueup_found f JOIN trueup.findings_seen s ON {_SAME}
