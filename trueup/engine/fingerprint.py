@@ -1,11 +1,13 @@
 """Fingerprints: a hash of the facts that an account's answer was made from.
 
 Two runs that give an account the same fingerprint judged the same facts by the same policy; only the day may differ.
-Rows are hashed one by one and added, so neither their order nor their chunks matter.
+The hash is a stated one over stated bytes, so that it outlives any library's version; neither the order of rows nor
+their chunks matter. Which facts an answer is made from is the business of the rules; here they are listed.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
 import polars as pl
@@ -52,41 +54,64 @@ _OF_INVOICE: Final = (
     "attempted",
     "next_payment_attempt_at",
 )
-_SEEDS: Final = (0x5EED, 0xFACE)
+_FIELDS_APART: Final = "\x1f"  # unit separator
+_ROWS_APART: Final = "\x1e"  # record separator
+_NULL: Final = "\x00"  # no text of PostgreSQL's or Stripe's holds it, so null and "" differ
+_DIGEST_BYTES: Final = 16
 
 
 def input_hashes(
     accounts: pl.LazyFrame,
     invoices: pl.LazyFrame,
     hold_intervals: pl.LazyFrame,
-    asked: pl.LazyFrame,
+    ladder_facts: pl.LazyFrame,
     policy: Policy,
 ) -> pl.LazyFrame:
-    """account_id, input_hash: two 64-bit sums and the policy's version.
+    """account_id, input_hash: 32 hexadecimal digits, BLAKE2b-128 (RFC 7693) over the account's facts as bytes.
 
-    `asked` (account_id, fact) is what else the policy's ladder asks about.
+    The bytes are UTF-8: a line for each row, its kind and its columns in the order given above, lines in order of their
+    text, then the policy's version. Dates are ISO 8601, instants microseconds since 1970, flags true and false.
+    `ladder_facts` (account_id, fact) is what else the policy's ladder looks at.
     """
     held = hold_intervals.join(invoices.select("ref", "account_id", "object_id"), on="ref", how="inner", validate="m:1")
     rows = pl.concat(
         [
-            accounts.select("account_id", *_hashed(_OF_ACCOUNT)),
-            invoices.select("account_id", *_hashed(_OF_INVOICE)),
-            held.select("account_id", *_hashed(("object_id", "kind", "start_on", "end_on"))),
-            asked.select("account_id", *_hashed(("fact",))),
+            _lines("account", accounts, _OF_ACCOUNT),
+            _lines("invoice", invoices, _OF_INVOICE),
+            _lines("held", held, ("object_id", "kind", "start_on", "end_on")),
+            _lines("ladder", ladder_facts, ("fact",)),
         ]
     )
     return (
         rows.group_by("account_id")
-        .agg(pl.col(f"hash_{seed}").sum() for seed in _SEEDS)
+        .agg(pl.col("line").sort())
         .select(
             "account_id",
-            input_hash=pl.concat_str(
-                *(pl.col(f"hash_{seed}").cast(pl.String()) for seed in _SEEDS), pl.lit(policy.version), separator="-"
-            ),
+            input_hash=pl.col("line")
+            .list.join(_ROWS_APART)
+            .map_batches(lambda texts: _digests(texts, policy.version), return_dtype=pl.String()),
         )
     )
 
 
-def _hashed(columns: tuple[str, ...]) -> list[pl.Expr]:
-    row = pl.struct(pl.col(column).cast(pl.String()) for column in columns)
-    return [row.hash(seed).alias(f"hash_{seed}") for seed in _SEEDS]
+def _digests(texts: pl.Series, version: str) -> pl.Series:
+    """Python is called once an account: Polars has no hash that is stated, and its own may change with its version."""
+    policy = f"{_ROWS_APART}{version}".encode()
+    hashes = [blake2b(text.encode() + policy, digest_size=_DIGEST_BYTES).hexdigest() for text in texts]
+    return pl.Series(texts.name, hashes, dtype=pl.String())
+
+
+def _lines(kind: str, frame: pl.LazyFrame, columns: tuple[str, ...]) -> pl.LazyFrame:
+    """account_id, line: the columns of each row as one text."""
+    schema = frame.collect_schema()
+    fields = [pl.lit(kind), *(_field(column, schema[column]) for column in columns)]
+    return frame.select("account_id", line=pl.concat_str(fields, separator=_FIELDS_APART))
+
+
+def _field(column: str, dtype: pl.DataType) -> pl.Expr:
+    value = pl.col(column)
+    if isinstance(dtype, pl.Datetime):
+        value = value.dt.epoch("us")
+    elif isinstance(dtype, pl.Date):
+        value = value.dt.to_string("%Y-%m-%d")
+    return value.cast(pl.String()).fill_null(_NULL)
