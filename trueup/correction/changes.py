@@ -2,7 +2,7 @@
 
 The auditor corrects four things, each of them its own to write ("What the auditor corrects" in FINDINGS.md): the
 stored dunning row, the bad-debt flag, a mandate's status, and events that have become moot. A correction is made only
-for a finding that is settled (no row behind it was written a moment ago), not suppressed, and about an account of
+for a finding that is firm (no row behind it was written a moment ago), not suppressed, and about an account of
 which the engine is sure. What comes out is minimal: a column that is already right is not in it. Whether any of it
 may be written is the gate's decision (`gate.py`), not this module's.
 """
@@ -76,7 +76,7 @@ def changes(
     Args:
         findings: confirmed findings (schemas.FINDINGS); settling and suppressed ones are left alone here.
         desired: what the engine says of the accounts (schemas.DESIRED), and perhaps of others.
-        facts: the rows that it was said of; of `CORRECTED_FROM`, and perhaps more.
+        facts: the rows that the answer was computed from; of `CORRECTED_FROM`, and perhaps more.
         policy: the policy of that run; its version is written into the dunning rows.
         as_of: the instant of that run; it is what `computed_at` and `resolved_at` will say, so that equal inputs give
             equal changes.
@@ -122,7 +122,7 @@ def _change_ids(cells: pl.DataFrame) -> list[str]:
 
 
 def _actionable(findings: pl.DataFrame, desired: pl.DataFrame) -> pl.DataFrame:
-    """Findings that may lead to a change: settled, not suppressed, of no account about which the engine cannot tell."""
+    """Findings that may lead to a change: firm, and not of an indeterminate account."""
     indeterminate = desired.filter(pl.col("quality") == "indeterminate").select("account_id")
     is_firm = ~(pl.col("is_settling").fill_null(value=True) | pl.col("is_suppressed").fill_null(value=True))
     corrected = findings.filter(pl.col("code").is_in(sorted(CORRECTED_CODES)), is_firm)

@@ -2,8 +2,8 @@
 
 Each condition is one small function from the facts to a refusal or nothing; a refusal is typed and carries its
 numbers and the way out. The decision is pure: who signed, what the stores counted and what the clock says are facts
-that `stores/` gathers and hands over. A fact that is missing counts against the plan. Nothing here can open the gate
-by itself, and there is no way to force it: a limit is changed where limits are set, and seen there.
+that `trueup/stores` gathers and passes in. A fact that is missing counts against the plan. Nothing here can open the
+gate by itself, and there is no way to force it: a limit is changed where limits are set, and seen there.
 """
 
 from __future__ import annotations
@@ -149,11 +149,11 @@ def is_stopped(case: _Case) -> Refusal | None:
     is_on = case.facts.is_kill_switch_on
     if is_on is False:
         return None
-    said = case.facts.kill_switch_reason if is_on else "trueup.kill_switch has no row"
+    why = case.facts.kill_switch_reason if is_on else "trueup.kill_switch has no row"
     return KillSwitchOn(
-        f"the kill switch is on ({said}); nothing is written while it is.",
+        f"the kill switch is on ({why}); nothing is written while it is.",
         "Find out why with whoever turned it on, turn it off, and apply again.",
-        reason=said,
+        reason=why,
     )
 
 
@@ -228,7 +228,7 @@ def is_expired(case: _Case) -> Refusal | None:
 
 
 def is_superseded(case: _Case) -> Refusal | None:
-    """A newer plan looked at an account of it, or nobody could say whether one did."""
+    """A newer plan covers an account of it, or nobody could say whether one does."""
     newer = case.facts.newer_plans
     if newer is not None and not newer:
         return None
@@ -444,13 +444,13 @@ def is_source_not_whole(case: _Case) -> Refusal | None:
     uncounted = ["every store"] if not counted else []
     if not (failed or unchecked or uncounted):
         return None
-    said = [
+    problems = [
         *([f"failed: {', '.join(failed)}"] if failed else []),
         *([f"no blocking check of {', '.join(unchecked)}"] if unchecked else []),
         *(["no row counts"] if uncounted else []),
     ]
     return SourceNotWhole(
-        f"run {case.plan.run_id} did not read every store whole: {'; '.join(said)}.",
+        f"run {case.plan.run_id} did not read every store whole: {'; '.join(problems)}.",
         "Mend the store (`trueup doctor`), audit again, and plan from that.",
         failed=failed,
         missing=unchecked,
@@ -471,9 +471,9 @@ def has_source_shrunk(case: _Case) -> Refusal | None:
     }
     if not shrunk:
         return None
-    said = ", ".join(f"{table} {n['before']} → {n['now']}" for table, n in shrunk.items())
+    tables = ", ".join(f"{table} {n['before']} → {n['now']}" for table, n in shrunk.items())
     return SourceShrank(
-        f"fewer rows than last time: {said}; more than {limits.max_shrink_share:.0%} are gone.",
+        f"fewer rows than last time: {tables}; more than {limits.max_shrink_share:.0%} are gone.",
         "Find out whether the store lost rows or the reading did. Once a few audits in a row agree on the new size, "
         "it becomes the measure; or raise TRUEUP_SOURCE_MAX_SHRINK_SHARE.",
         tables=shrunk,

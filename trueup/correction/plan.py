@@ -34,7 +34,7 @@ _ORDER: Final = ("account_id", "table", "key", "column")
 
 @dataclass(frozen=True)
 class PlanScope:
-    """Whose rows the plan looked at: accounts by id, buckets by number, or, with neither, the fleet."""
+    """Whose rows the plan was made from: accounts by id, buckets by number, or, with neither, the fleet."""
 
     label: str = "fleet"
     accounts: tuple[str, ...] | None = None
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def is_for_looking(self) -> bool:
-        """Its instant is not that of its reading, so it can be looked at and never applied; it supersedes nothing."""
+        """Its instant is not that of its reading, so it can be read and never applied; it supersedes nothing."""
         return self.as_of > self.read_at + AHEAD_MAX or self.as_of < self.read_at - self.age_max
 
     @cached_property

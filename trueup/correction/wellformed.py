@@ -81,7 +81,7 @@ def _repeated(changes: pl.DataFrame) -> Iterator[str]:
 
 
 def _of_values(changes: pl.DataFrame) -> Iterator[str]:
-    """Values that are not canonical, or that their column cannot hold. Each distinct value is looked at once."""
+    """Values that are not canonical, or that their column cannot hold. Each distinct value is judged once."""
     distinct = changes.unique(["table", "column", "before", "after"], maintain_order=True)
     for row in distinct.iter_rows(named=True):
         what = _value_fault(row["table"], row["column"], row["before"], row["after"])

@@ -55,15 +55,15 @@ Regather = Callable[[frozenset[str]], pl.DataFrame]
 """Accounts → the changes (schemas.CHANGES) that are desired of them now, whether or not their rows are settling."""
 
 Checkpoint = Callable[[str], None]
-"""Told the name of each step when it is done; tests end the process there."""
+"""Called with the name of each step when it is done; tests end the process there."""
 
 Progress = Callable[[int, int], None]
-"""Told of targets done, and targets in all."""
+"""Called with targets done, and targets in all."""
 
 STEPS: Final = (
     "gate passed", "regathered", "copied", "locked", "written", "outbox filled", "logged", "committed", "finished",
 )  # fmt: skip
-"""Every step that a checkpoint is told of, in order; those from `copied` to `committed` come once for each batch."""
+"""Every step that a checkpoint is called with, in order; `copied` to `committed` come once for each batch."""
 
 _ATTEMPTS: Final = 3  # of one batch, before it is halved to find what blocks it
 _SHORT_LOCK_SECONDS: Final = 0.2  # how long a halved batch waits for a lock
@@ -235,8 +235,8 @@ class _Apply:
         batch.leave_out(lost_race)
         written += batch.update_rows()
         self.step("written")
-        told = {"plan_id": plan.plan_id, "as_of": plan.manifest["as_of"], "policy_version": plan.policy_version}
-        events = emit(self.connection, [event for row in written for event in events_of(row, told)], at)
+        context = {"plan_id": plan.plan_id, "as_of": plan.manifest["as_of"], "policy_version": plan.policy_version}
+        events = emit(self.connection, [event for row in written for event in events_of(row, context)], at)
         self.step("outbox filled")
         batch.record_applied(plan.plan_id, at)
         outcomes |= {target: Outcome("applied") for target in changes["target"].unique() if target not in outcomes}

@@ -2,8 +2,8 @@
 
 The batch's changes are copied into a temporary table; the rows they concern are locked in one order; accounts of which
 any row has moved, or whose desired state is another by now, are taken out whole; what is left is inserted and updated
-with the planned row version in the WHERE, and what the database returns is all that is told afterwards. Nothing here
-commits, retries or decides what to do about a conflict: that is `apply.py`.
+with the planned row version in the WHERE, and what the database returns is all that is reported afterwards. Nothing
+here commits, retries or decides what to do about a conflict: that is `apply.py`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Batch:
         planned = self.connection.execute(text(_UPDATES)).scalar_one()
         written = self._write(_update, self.tables)
         if len(written) != planned:
-            raise AssertionError(f"{planned} locked rows were to be updated and {len(written)} were; nothing is kept")
+            raise AssertionError(
+                f"{planned} locked rows were to be updated and {len(written)} were; nothing is written"
+            )
         return written
 
     def record_applied(self, plan_id: str, at: datetime) -> None:

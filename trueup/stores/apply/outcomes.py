@@ -23,7 +23,7 @@ from trueup.stores.errors import EXIT_DISAGREEMENTS
 
 OUTCOMES: Final = ("applied", "already applied", "superseded", "conflict", "blocked")
 FINE: Final = ("applied", "already applied")
-DECIDED: Final = ("applied", "superseded", "conflict")  # what a later start of the same apply does not look at again
+DECIDED: Final = ("applied", "superseded", "conflict")  # what a later start of the same apply does not write again
 
 TARGET: Final = pl.col("account_id").fill_null(pl.concat_str("table", "key", separator=":")).alias("target")
 

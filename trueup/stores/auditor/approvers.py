@@ -1,6 +1,6 @@
 """Approvers: whose keys may approve a plan, within which limits, and which file says so.
 
-The approvers' file (name, public key, role, identities, limits) is kept by whoever answers for the auditor. Which file
+The approvers' file (name, public key, role, identities, limits) belongs to whoever answers for the auditor. Which file
 is believed is not the caller's choice: the hash of its content is pinned in the audit chain (`pins`), and another file
 closes the gate. What an approval is worth is judged in `approvals`.
 """

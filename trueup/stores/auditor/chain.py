@@ -92,8 +92,8 @@ def run_faults(connection: Connection, run_ids: Iterable[str]) -> tuple[str, ...
         if not any(rows.values()):
             continue  # nothing rests on it: the gate asks for what is missing
         entries = connection.execute(_OF_RUN, {"run_id": run_id, "action": AUDITED}).mappings()
-        said = [_detail(dict(entry)) for entry in entries if entry["hash"] == entry_hash(dict(entry))]
-        if not any(all(detail.get(name) == run_digest(rows[name]) for name in rows) for detail in said):
+        details = [_detail(dict(entry)) for entry in entries if entry["hash"] == entry_hash(dict(entry))]
+        if not any(all(detail.get(name) == run_digest(rows[name]) for name in rows) for detail in details):
             found.append(f"the checks and row counts of run {run_id} are not those in the audit log")
     return tuple(found)
 

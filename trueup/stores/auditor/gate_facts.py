@@ -101,7 +101,7 @@ def _newer_plans(
 
 
 def _covers(connection: Connection, newer: Plan, stored: PlanRecord) -> bool:
-    """Whether a newer plan looked at an account of this one, whether or not it found something to change."""
+    """Whether a newer plan read an account of this one, whether or not it found something to change."""
     scope = newer.scope
     if scope.accounts is None and scope.buckets is None:
         return True

@@ -2,9 +2,9 @@
 
 Every run leaves its headline number, its disagreements by code and pair of stores, how many rows each store returned,
 and the verdicts that the gate asks for. Every finding has *spells*: from the run that first reported it to the run that
-found it healed. A spell is begun only by a finding that is settled and not suppressed, and ended only by a run whose
-scope has its account and that could have seen it (`trueup.drift.healing`). When a spell begins or ends, the owner of a
-store that is not ours gets an event, in the same transaction. What a finding is, is the business of
+found it healed. A spell is begun only by a finding that is neither settling nor suppressed, and ended only by a run
+whose scope has its account and that could have seen it (`trueup.drift.healing`). When a spell begins or ends, the owner
+of a store that is not ours gets an event, in the same transaction. What a finding is, is the business of
 `trueup.drift`.
 """
 
@@ -144,7 +144,7 @@ def queue_age(settings: Settings) -> tuple[int, datetime | None]:
 
 
 def queued_accounts(settings: Settings) -> frozenset[str]:
-    """Accounts that an apply found moved, and that no audit has looked at since."""
+    """Accounts that an apply found moved, and that no audit has read since."""
     rows = _frame(settings, "SELECT DISTINCT account_id FROM trueup.audit_queue WHERE taken_at IS NULL", {})
     return frozenset(rows["account_id"]) if rows.height else frozenset()
 
@@ -252,12 +252,12 @@ def _within(scope: Scope, settings: Settings) -> tuple[str, dict[str, Any]]:
 
 
 def _detected(new: Collection[Any], findings: pl.DataFrame, run: AuditedRun) -> list[Event]:
-    said = {
+    found = {
         (row["account_id"], row["code"], row["object_id"]): row
         for row in findings.select(*_ID, "observed", "desired", "event_ids", "caused_by").iter_rows(named=True)
     }
     return [
-        _event("disagreement.detected", spell, run, _details(said[tuple(spell[name] for name in _ID)]))
+        _event("disagreement.detected", spell, run, _details(found[tuple(spell[name] for name in _ID)]))
         for spell in new
         if spell["code"] not in CORRECTED_CODES
     ]

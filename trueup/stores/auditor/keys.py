@@ -1,7 +1,7 @@
-"""Ed25519 keys: made, kept, and used to sign and to verify.
+"""Ed25519 keys: made, stored, and used to sign and to verify.
 
 A private key is a PEM file that only its owner can read; a public key travels as base64 of its 32 bytes. Whose key it
-is, and what it may sign, is said elsewhere: approvers in `approvals.py`, the auditor's own in `audit_log.py`.
+is, and what it may sign, is decided elsewhere: approvers in `approvals.py`, the auditor's own in `audit_log.py`.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def held(
         settings: the writer's address.
         name: which.
         wait_seconds: how long to wait for another holder.
-        on_wait: told who holds it, as soon as waiting begins.
+        on_wait: called with who holds it, as soon as waiting begins.
 
     Raises:
         ApplyBusy: it was held for longer than that.

@@ -1,11 +1,11 @@
 """The outbox: events written in the transaction that they speak about.
 
-An event's id is taken from the change, so the same change can never be told as two events. Its sequence grows with each
+An event's id is taken from the change, so the same change can never become two events. Its sequence grows with each
 event of the account; the number is given under a lock on the account's row in `account_sequences`, so a later number is
 always committed later. Publishing is the business of `relay.py`.
 
-What applying a change tells is here as well: one event for each row that was written, and one more where an account
-lost its access or was cleared.
+Which events a written row leads to is here as well: one event for each row that was written, and one more where an
+account lost its access or was cleared.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NEXT: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is to be told: `cause` names what brought it about, and with `type` makes the event's id."""
+    """What is to be published: `cause` names what brought it about, and with `type` makes the event's id."""
 
     account_id: str | None
     type: str
@@ -79,23 +79,23 @@ def emit(connection: Connection, events: Sequence[Event], at: datetime) -> int:
     return len(events)
 
 
-def events_of(row: WrittenRow, told: Mapping[str, Any]) -> list[Event]:
-    """The events of one written row. `told` is said in each: plan, instant and policy.
+def events_of(row: WrittenRow, context: Mapping[str, Any]) -> list[Event]:
+    """The events of one written row. `context` is part of each: plan, instant and policy.
 
-    `dunning.state_changed` is told of every dunning row that was written, also where only the counters moved (`from`
-    and `to` are then equal): consumers keep a copy of the row by it.
+    `dunning.state_changed` is emitted for every dunning row that was written, also where only the counters moved
+    (`from` and `to` are then equal): consumers keep a copy of the row by it.
     """
     cause = "\n".join(sorted(row.change_ids))
-    data = {"row_version": row.version, "codes": list(row.codes), "provider_event_ids": list(row.event_ids), **told}
+    data = {"row_version": row.version, "codes": list(row.codes), "provider_event_ids": list(row.event_ids), **context}
     kinds = _KINDS[row.table](row)
-    return [Event(row.account_id, kind, cause, {**said, **data}) for kind, said in kinds]
+    return [Event(row.account_id, kind, cause, {**content, **data}) for kind, content in kinds]
 
 
 def _dunning(row: WrittenRow) -> list[tuple[str, dict[str, Any]]]:
     state = row.after["state"]
     before = row.before.get("state", state)
     reasons = row.after["reason"]
-    said = {
+    content = {
         "from": before,
         "to": state,
         "driver": row.after["driver_invoice_id"],
@@ -107,7 +107,7 @@ def _dunning(row: WrittenRow) -> list[tuple[str, dict[str, Any]]]:
         kinds.append("dunning.suspended")
     if state == "good_standing" and before not in {"good_standing", None}:
         kinds.append("dunning.cleared")
-    return [(kind, said) for kind in kinds]
+    return [(kind, content) for kind in kinds]
 
 
 def _account(row: WrittenRow) -> list[tuple[str, dict[str, Any]]]:
@@ -119,8 +119,8 @@ def _mandate(row: WrittenRow) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _stuck_event(row: WrittenRow) -> list[tuple[str, dict[str, Any]]]:
-    said = {"event_id": row.key, "from": row.before.get("status"), "to": row.after["status"]}
-    return [("event.resolved", {**said, "resolved_at": row.after["resolved_at"]})]
+    content = {"event_id": row.key, "from": row.before.get("status"), "to": row.after["status"]}
+    return [("event.resolved", {**content, "resolved_at": row.after["resolved_at"]})]
 
 
 _KINDS: Final = {

@@ -147,7 +147,7 @@ def _pin_written(settings: Settings) -> None:
 
 
 def _approver_of_pin(settings: Settings, pin: Pin | None, key: SigningKey) -> Approver:
-    """Who holds the key, by the pinned file, of which a copy is kept under TRUEUP_HOME."""
+    """Who holds the key, by the pinned file, of which there is a copy under TRUEUP_HOME."""
     copy = None if pin is None else _copy_of(settings, pin.approvers_sha256)
     approver = load_approvers(copy).of_key(key.public) if copy is not None and copy.is_file() else None
     if approver is None or approver.role != "person":

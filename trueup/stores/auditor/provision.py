@@ -28,7 +28,7 @@ from trueup.stores.postgres.selects import columns_read
 from trueup.stores.postgres.translate import translated
 from trueup.stores.settings import DATABASES, Database, Settings, sqlalchemy_url
 
-# The writer looks at the rows it changes, but neither at payloads nor at what handlers said went wrong.
+# The writer reads the rows it changes, but neither payloads nor the errors of handlers.
 _WRITER_DOES_NOT_READ: Final = frozenset({"payload"})
 
 # Tables that the writer changes through a function alone, or only locks.
@@ -49,7 +49,7 @@ def init_db(settings: Settings, role_reader: str | None = None, role_writer: str
         The statements that were applied, in order.
 
     Raises:
-        SettingsError: the two roles are one, or one of them is a superuser or owns what it is to be kept from.
+        SettingsError: the two roles are one, or one of them is a superuser or owns what it must not change.
         StoreError: a database is out of reach, lacks a table, or does not let this login grant.
     """
     if role_reader and role_reader == role_writer:

@@ -42,7 +42,7 @@ class StoredPlan(Auditor):
     as_of: Mapped[datetime]
     policy_version: Mapped[str]
     scope: Mapped[str]  # in words
-    scope_accounts: Mapped[list[str] | None]  # the accounts it looked at; null with null buckets: the fleet
+    scope_accounts: Mapped[list[str] | None]  # the accounts it covers; null with null buckets: the fleet
     scope_buckets: Mapped[list[str] | None]
     bucket_count: Mapped[int]
     manifest: Mapped[str]  # JSON, to the byte: its hash is what an approver signs
@@ -53,7 +53,7 @@ class StoredPlan(Auditor):
 
 
 class PlanChange(Auditor):
-    """One column that a plan changes. Values are JSON text, kept to the byte, since the plan's id is their hash."""
+    """One column that a plan changes. Values are JSON text, stored to the byte, since the plan's id is their hash."""
 
     __tablename__ = "plan_changes"
 
@@ -123,7 +123,7 @@ class ApplyOutcome(Auditor):
 
 
 class AuditQueue(Auditor):
-    """Accounts that the next audit should look at first, since an apply found that someone had moved them."""
+    """Accounts that the next audit should read first, since an apply found that someone had moved them."""
 
     __tablename__ = "audit_queue"
 
@@ -199,7 +199,10 @@ class AccountSequence(Auditor):
 
 
 class DeadEvent(Auditor):
-    """An event that a sink kept refusing. Until someone replays or skips it, its account's later events wait."""
+    """An event that a sink refused again and again.
+
+    Until someone replays or skips it, its account's later events wait.
+    """
 
     __tablename__ = "outbox_dead"
 
@@ -217,7 +220,7 @@ class DeadEvent(Auditor):
 
 
 class AuditRun(Auditor):
-    """One audit: what it looked at and the number that is tracked over time."""
+    """One audit: what it read and the number that is tracked over time."""
 
     __tablename__ = "audit_runs"
 
