@@ -26,23 +26,11 @@ from trueup.stores.postgres.models import AUDITOR_SCHEMA, Auditor
 from trueup.stores.postgres.reading import DatabaseReading, open_reading, reading_url, refuse_unreadable, tables_in
 from trueup.stores.postgres.translate import translated
 from trueup.stores.settings import DATABASES, Database, Settings
+from trueup.stores.stripe.objects import LISTS, ObjectList
 from trueup.stores.stripe.port import Refused, RetryPolicy, StripePort, Unanswered, open_port
 
 VERSION_LEAST: Final = 140000  # PostgreSQL 14: the oldest that is still supported
 ONCE: Final = RetryPolicy(attempts=1, timeout_seconds=15.0)
-STRIPE_LISTS: Final = (
-    "customers",
-    "subscriptions",
-    "invoices",
-    "invoice_payments",
-    "payment_intents",
-    "charges",
-    "refunds",
-    "disputes",
-    "credit_notes",
-    "events",
-)
-
 _INIT_DB: Final = "Run `trueup init-db --role-reader R --role-writer W` with addresses whose logins own the tables."
 _OWN_LOGIN: Final = (
     f"In TRUEUP_SUBS_API_WRITER_URL, name a login that neither owns the tables nor is a superuser. {_INIT_DB}"
@@ -165,16 +153,17 @@ def _stripe(settings: Settings) -> list[Diagnosis]:
 
 def _stripe_lists(settings: Settings, where: str) -> list[Diagnosis]:
     with open_port(settings, ONCE) as port:
-        closed = [fault for fault in (_list_fault(port, name) for name in STRIPE_LISTS) if fault]
+        closed = [fault for fault in (_list_fault(port, each) for each in LISTS) if fault]
     if closed:
         mend = "Give the key read access to what it lacks, in Stripe's dashboard under API keys."
         return [Diagnosis("stripe", is_fine=False, detail="; ".join(closed), mend=mend)]
     return [Diagnosis("stripe", is_fine=True, detail=f"API {stripe.api_version} at {where}, every list opens")]
 
 
-def _list_fault(port: StripePort, name: str) -> str:
+def _list_fault(port: StripePort, of: ObjectList) -> str:
+    name = of.path.removeprefix("/v1/")
     try:
-        port.page(f"/v1/{name}", {"limit": 1})
+        port.page(of.path, {**of.params, "limit": 1})
     except PrivilegeMissing as fault:
         return f"{name}: {fault.message}"
     except (Refused, Unanswered) as fault:

@@ -58,7 +58,8 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = None  # unset in production
     stripe_requests_per_second: float = Field(default=25.0, gt=0)  # Stripe's limit for one endpoint
     stripe_concurrency: int = Field(default=8, ge=1, le=100)
-    stripe_timeout_seconds: float = Field(default=30.0, gt=0)
+    stripe_timeout_seconds: float = Field(default=30.0, gt=0)  # for one response, from its first byte to its last
+    stripe_give_up_seconds: float = Field(default=60.0, gt=0)  # for one request with all its tries
 
     home: Path = Field(default_factory=lambda: project_root() / ".trueup")
     lake: str = ""  # a folder or an object-store address; default: home/lake

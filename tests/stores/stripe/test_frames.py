@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from trueup.contract.schemas import TABLES
 from trueup.sandbox.stripe_api import objects
-from trueup.stores.stripe.columns import COLUMNS
 from trueup.stores.stripe.frames import MALFORMED, payment_methods, rows
+from trueup.stores.stripe.objects import COLUMNS
 from trueup.stores.stripe.parsing import parsed
 
 ANYTHING = st.recursive(

@@ -12,7 +12,8 @@ import pytest
 from tests.stores.stripe.stripe_world import read, settings_of
 from trueup.sandbox.stripe_api import StripeSandbox
 from trueup.stores.errors import StoreNotWhole
-from trueup.stores.stripe.lists import Budget, ObjectList, read_lists
+from trueup.stores.stripe.lists import Budget, read_lists
+from trueup.stores.stripe.objects import ObjectList
 from trueup.stores.stripe.port import Page, Refused, StripePort
 
 CHARGES = ObjectList("stripe_charges", "/v1/charges")
@@ -28,7 +29,11 @@ class OddPort:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
-    def page(self, _: str, params: Mapping[str, Any]) -> Page:
+    def slot(self, _: str) -> float:
+        return 0.0
+
+    def page(self, _: str, params: Mapping[str, Any], *, has_slot: bool) -> Page:
+        assert has_slot
         return self._answer(params)
 
     def give_up(self) -> None:
@@ -100,4 +105,4 @@ def test_the_pace_that_was_set_is_kept(tmp_path: Path) -> None:
         began = time.monotonic()
         read(sandbox, tmp_path, settings=slow, mapped_customer_ids=[f"cus_{n}" for n in range(24)])
 
-    assert time.monotonic() - began >= 2  # 25 requests of customers, eight a second and eight at once to begin with
+    assert time.monotonic() - began >= 2  # 25 requests of customers, eight a second and two at once to begin with

@@ -100,7 +100,7 @@ def test_a_server_that_heeds_no_filter_is_read_whole_and_not_once_for_every_valu
     asked: list[str] = []
     page = StripePort.page
 
-    def heeding_no_filter(port: StripePort, path: str, params: dict[str, Any]) -> Page:
+    def heeding_no_filter(port: StripePort, path: str, params: dict[str, Any], **_: bool) -> Page:
         asked.append(path)
         return page(port, path, {name: value for name, value in params.items() if name in HEEDED})
 

@@ -25,26 +25,18 @@ from duckdb import DuckDBPyConnection
 
 from trueup.contract.schemas import TABLES
 from trueup.stores.scope import NO_BUCKET
+from trueup.stores.stripe.objects import OBJECTS
 
 BITMAP: Final = "_buckets"
 ROW: Final = "_row"  # a row's number in its table
 HOME_BUCKETS: Final = "account_homes"  # every account id that a database names, in its home bucket
 
-# Where an event's object may be, and under which key.
-_OBJECTS: Final = {
-    "stripe_invoices": "invoice_id",
-    "stripe_charges": "charge_id",
-    "stripe_payment_intents": "payment_intent_id",
-    "stripe_disputes": "dispute_id",
-    "stripe_refunds": "refund_id",
-    "stripe_subscriptions": "subscription_id",
-    "stripe_credit_notes": "credit_note_id",
-    "stripe_invoice_payments": "invoice_payment_id",
-    "stripe_payment_methods": "payment_method_id",
-    "stripe_mandates": "mandate_id",
+# Where an event's object may be, and under which key: every kind but customers, which events name, and events.
+_EVENT_OBJECTS: Final = {
+    each.table: each.key for each in OBJECTS if each.table not in ("stripe_customers", "stripe_events")
 }
 _DEFAULTS: Final = ("default_payment_method_id", "default_source_id")
-_NAMES_A_PAYMENT_METHOD: Final = ("stripe_customers", "stripe_subscriptions", "stripe_invoices")
+_NAMES_A_PAYMENT_METHOD: Final = tuple(each.table for each in OBJECTS if each.payment_method_at)
 
 
 def route(db: DuckDBPyConnection, bucket_count: int) -> None:
@@ -250,7 +242,7 @@ def _of_events() -> list[str]:
     """The objects that events are about: id, bitmap."""
     return [
         f"{_ids(name, key)} SEMI JOIN stripe_events ON {route_table(name)}.{key} = stripe_events.object_id"
-        for name, key in _OBJECTS.items()
+        for name, key in _EVENT_OBJECTS.items()
     ]
 
 

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from trueup.contract.schemas import COUNT, TABLES, TEXT
-from trueup.stores.stripe.columns import COLUMNS, PAYMENT_METHOD_AT, Column, Kind, Wrong
+from trueup.stores.stripe.columns import Column, Kind, Wrong
+from trueup.stores.stripe.objects import COLUMNS, OBJECT_OF
 from trueup.stores.stripe.parsing import LOST
 
 MALFORMED: Final[dict[str, pl.DataType]] = {"table": TEXT, "key": TEXT, "column": TEXT, "rule": TEXT}
@@ -51,8 +52,8 @@ def rows(table: str, objects: Sequence[Any], *, is_text_sound: bool = True) -> R
 
 def payment_methods(table: str, objects: Sequence[Any], *, is_text_sound: bool = True) -> Rows | None:
     """The payment methods that these objects name as their default: whole where expanded, else the id alone."""
-    path = PAYMENT_METHOD_AT.get(table)
-    if path is None:
+    path = OBJECT_OF[table].payment_method_at
+    if not path:
         return None
     named = [_at(given, path) for given in objects if isinstance(given, dict)]
     found = [{"id": each} if isinstance(each, str) else each for each in named if isinstance(each, dict | str)]

@@ -15,44 +15,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from trueup.stores.errors import StoreNotWhole
+from trueup.stores.stripe.objects import ObjectList
 from trueup.stores.stripe.port import Page, Refused, StripePort, Unanswered
 
 FIRST_SECOND: Final = 1_262_304_000  # 2010: Stripe is not older, so no cut is made below
 RESTARTS_MAX: Final = 3  # of a window whose last-read object was deleted meanwhile
-
-
-@dataclass(frozen=True)
-class ObjectList:
-    """One of Stripe's lists, with the parameters of every page."""
-
-    table: str
-    path: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    is_dated: bool = True  # takes `created` bounds, so it can be cut into windows
-    since: int | None = None  # the second from which on it is read
-
-
-_PAYMENT_METHOD: Final = {"expand": ["data.default_payment_method"]}
-
-LISTS: Final = (
-    ObjectList("stripe_customers", "/v1/customers", {"expand": ["data.invoice_settings.default_payment_method"]}),
-    ObjectList("stripe_subscriptions", "/v1/subscriptions", {"status": "all", **_PAYMENT_METHOD}),
-    ObjectList("stripe_invoices", "/v1/invoices", _PAYMENT_METHOD),
-    ObjectList("stripe_invoice_payments", "/v1/invoice_payments"),
-    ObjectList("stripe_payment_intents", "/v1/payment_intents"),
-    ObjectList("stripe_charges", "/v1/charges"),
-    ObjectList("stripe_refunds", "/v1/refunds"),
-    ObjectList("stripe_disputes", "/v1/disputes"),
-    ObjectList("stripe_credit_notes", "/v1/credit_notes"),
-    ObjectList("stripe_events", "/v1/events"),  # Stripe keeps thirty days of them
-)
 
 
 @dataclass(frozen=True)
@@ -121,6 +95,8 @@ def read_lists(
         running = [threads.submit(work.do) for _ in range(workers)]
         try:
             wait(running)
+            for worker in running:
+                worker.result()  # a failure outside of a page is our own bug, and not the end of a list
         except BaseException:
             work.stop()
             port.give_up()
@@ -144,7 +120,9 @@ class _Work:
         self, port: StripePort, lists: Sequence[ObjectList], workers: int, on_page: OnPage, budget: Budget
     ) -> None:
         self._port, self._workers, self._on_page, self._budget = port, workers, on_page, budget
-        self._waiting: deque[Window] = deque(Window(each, low=each.since) for each in lists)
+        self._waiting: dict[str, deque[Window]] = {}  # by path
+        self._order = {each.path: -each.per_account for each in lists}
+        self._add(Window(each, low=each.since) for each in lists)
         self._reading = 0
         self._is_stopped = False
         self._changed = threading.Condition()
@@ -175,27 +153,54 @@ class _Work:
             self._changed.notify_all()
 
     def _take(self) -> Window | None:
+        """The next window that a request may go out for; null once there is nothing left to do."""
         with self._changed:
-            while not self._waiting and self._reading and not self._is_stopped:
-                self._changed.wait()
-            if not self._waiting or self._is_stopped or not self._budget.take():
-                self._is_stopped = self._is_stopped or self._budget.is_spent
-                self._changed.notify_all()
-                return None
-            self._reading += 1
-            return self._waiting.popleft()
+            while True:
+                if self._is_stopped or not (self._waiting or self._reading):
+                    self._changed.notify_all()
+                    return None
+                window, seconds = self._free()
+                if window is None:
+                    self._changed.wait(seconds)
+                    continue
+                if not self._budget.take():
+                    self._is_stopped = True
+                    continue
+                self._reading += 1
+                return window
+
+    def _free(self) -> tuple[Window | None, float | None]:
+        """A waiting window whose endpoint is free, its slot taken; or how long until one is, null if none waits.
+
+        The longest list comes first: it is the one that the others would have to wait for at the end.
+        """
+        soonest: float | None = None
+        for path in sorted(self._waiting, key=lambda path: self._order[path]):
+            seconds = self._port.slot(path)
+            if seconds == 0.0:
+                windows = self._waiting[path]
+                window = windows.popleft()
+                if not windows:
+                    del self._waiting[path]
+                return window, None
+            soonest = seconds if soonest is None else min(soonest, seconds)
+        return None, soonest
+
+    def _add(self, windows: Iterable[Window]) -> None:
+        for window in windows:
+            self._waiting.setdefault(window.of.path, deque()).append(window)
 
     def _put(self, rest: list[Window]) -> None:
         with self._changed:
             self._reading -= 1
             if not self._is_stopped:
-                self._waiting.extend(rest)
+                self._add(rest)
             self._changed.notify_all()
 
     def _read_page(self, window: Window) -> list[Window]:
-        """Reads one page and workers it on; what is left of the window, cut in two if a worker is free."""
+        """Reads one page and passes it on; what is left of the window, cut in two if a worker is free."""
         try:
-            page = self._port.page(window.of.path, window.params)
+            page = self._port.page(window.of.path, window.params, has_slot=True)
         except Refused as refused:
             return [_restarted(window, refused)]
         except Unanswered as unanswered:
@@ -204,7 +209,7 @@ class _Work:
         self._on_page(window.of, [each for each in taken if window.holds(each)], page.is_text_sound)
         with self._changed:
             self._pages[window.of.table] += 1
-            has_free_worker = len(self._waiting) < self._workers
+            has_free_worker = sum(map(len, self._waiting.values())) < self._workers
         if rest is None:
             return []
         return _cut(rest) if has_free_worker else [rest]

@@ -6,42 +6,49 @@ with back-off, and Stripe's errors translated into ours. What is requested, and 
 
 The SDK builds and signs each request and tells its errors apart. It would also parse each good answer into ordered
 dicts, in pure Python, which takes ten times longer than the rest together; so its HTTP client is ours: it stores a good
-response's bytes for us and workers the SDK an empty object. This also keeps customers' data out of the SDK's debug log.
+response's bytes for us and hands the SDK an empty object. This also keeps customers' data out of the SDK's debug log.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Self
 from urllib.parse import urlsplit
 
 import httpx
 import stamina
 import stripe
-from pyrate_limiter import Duration, Limiter, Rate
 
 from trueup.stores.errors import PrivilegeMissing, StoreUnreachable
 from trueup.stores.settings import Settings
 from trueup.stores.stripe.parsing import parsed
+from trueup.stores.stripe.rate import RequestRate
 
 LIST_LIMIT: Final = 100  # the most that Stripe gives a page
-ENDPOINTS_AT_ONCE: Final = 4  # Stripe allows an account four times what it allows one endpoint
-SHARE_OF_RATE: Final = 0.8  # the rest is for those who work with Stripe while we read
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _BAD_REQUEST, _NOT_FOUND, _SERVER_ERROR, _LOCKED = 400, 404, 500, 409
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long one request is repeated: so many tries, with growing waits, for no longer than this."""
+    """How often and how long one request is repeated: so many tries, with growing waits, for no longer than this.
+
+    The last try may begin just before the time is over, so a request that never succeeds fails after at most
+    `timeout_seconds` and one time limit of a response (`Settings.stripe_timeout_seconds`).
+    """
 
     attempts: int = 10
     wait_first_seconds: float = 0.2
     wait_max_seconds: float = 10.0
-    timeout_seconds: float = 180.0
+    timeout_seconds: float = 60.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(timeout_seconds=settings.stripe_give_up_seconds)
 
 
 class Page(NamedTuple):
@@ -73,7 +80,7 @@ class StripePort:
 
     def __init__(self, settings: Settings, retry_policy: RetryPolicy) -> None:
         base = settings.stripe_api_base
-        self._bodies = _RawBodies(settings.stripe_timeout_seconds, settings.stripe_concurrency, base)
+        self._bodies = _RawBodies(settings.stripe_timeout_seconds, 2 * settings.stripe_concurrency, base)
         self._client = stripe.StripeClient(
             settings.stripe_api_key.get_secret_value(),
             stripe_version=stripe.api_version,
@@ -82,20 +89,24 @@ class StripePort:
             http_client=self._bodies,
         )
         self._where = base or "api.stripe.com"
-        self._rate = _Rates(settings)
+        self._rate = RequestRate.of(settings)
         self._retry_policy = retry_policy
         self._has_answered = False
         self._has_given_up = False
 
-    def page(self, path: str, params: Mapping[str, Any]) -> Page:
-        """One page of a list.
+    def slot(self, path: str) -> float:
+        """Takes leave for one request of this path; or the seconds until it may be had, if it may not now."""
+        return self._rate.slot(path)
+
+    def page(self, path: str, params: Mapping[str, Any], *, has_slot: bool = False) -> Page:
+        """One page of a list; `has_slot` if the caller has just taken leave for it by `slot`.
 
         Raises:
             Refused: Stripe does not take the request.
             StoreUnreachable, PrivilegeMissing: nothing answers, or the key is not taken.
             Unanswered: every try failed.
         """
-        answer, is_text_sound = self._request(path, {"limit": LIST_LIMIT, **params})
+        answer, is_text_sound = self._request(path, {"limit": LIST_LIMIT, **params}, has_slot=has_slot)
         objects, has_more = answer.get("data"), answer.get("has_more")
         if not isinstance(objects, list) or not isinstance(has_more, bool):
             raise Unanswered("the answer is not a list")
@@ -117,8 +128,10 @@ class StripePort:
     def close(self) -> None:
         self._bodies.close()
 
-    def _request(self, path: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    def _request(self, path: str, params: Mapping[str, Any], *, has_slot: bool = False) -> tuple[dict[str, Any], bool]:
         retry_policy = self._retry_policy
+        if self._has_given_up:
+            raise Unanswered("the reading has failed already")
         try:
             for attempt in stamina.retry_context(
                 on=self._wait,
@@ -129,7 +142,8 @@ class StripePort:
                 wait_jitter=retry_policy.wait_first_seconds,
             ):
                 with attempt:
-                    self._rate.wait(path)
+                    if not has_slot or attempt.num > 1:
+                        self._rate.wait(path)
                     answer = self._once(path, params)
         except Unanswered as unanswered:
             self._refuse_unreachable(unanswered)
@@ -189,7 +203,7 @@ class StripePort:
 def open_port(settings: Settings, retry_policy: RetryPolicy | None = None) -> Iterator[StripePort]:
     """The port to the Stripe that the settings name, closed with the block."""
     stripe.enable_telemetry = False  # it would write an id into the home folder and send it along
-    port = StripePort(settings, retry_policy or RetryPolicy())
+    port = StripePort(settings, retry_policy or RetryPolicy.of(settings))
     try:
         yield port
     finally:
@@ -204,6 +218,7 @@ class _RawBodies(stripe.HTTPClient):
     def __init__(self, timeout_seconds: float, connections: int, base: str | None) -> None:
         super().__init__()
         self._stored = threading.local()
+        self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             timeout=timeout_seconds,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -219,16 +234,35 @@ class _RawBodies(stripe.HTTPClient):
         **_: object,
     ) -> tuple[Any, int, Mapping[str, str]]:
         try:
-            answer = self._http.request(method, url, headers=headers, content=post_data)
+            status, response_headers, body = self._response(method, url, headers, post_data)
         except httpx.HTTPError as error:
             raise stripe.APIConnectionError("no connection") from error  # type: ignore[no-untyped-call]
-        answer.stream = httpx.ByteStream(
-            b""
-        )  # httpx ties the answer to its stream and back: only the collector frees it
-        if answer.status_code != httpx.codes.OK:
-            return answer.content, answer.status_code, answer.headers
-        self._stored.body = answer.content
-        return b"{}", answer.status_code, answer.headers
+        if status != httpx.codes.OK:
+            return body, status, response_headers
+        self._stored.body = body
+        return b"{}", status, response_headers
+
+    def _response(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        content: Any,  # noqa: ANN401 - the SDK's
+    ) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and body. httpx limits the wait for each piece; the whole has to come in that time too.
+
+        Raises:
+            httpx.HTTPError: no response, a broken one, or one that trickles.
+        """
+        ends_at = time.monotonic() + self._timeout_seconds
+        with self._http.stream(method, url, headers=headers, content=content) as response:
+            pieces = []
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                if time.monotonic() > ends_at:
+                    raise httpx.ReadTimeout("the response trickles", request=response.request)
+            response.stream = httpx.ByteStream(b"")  # it is tied to its stream and back: only the collector frees it
+            return response.status_code, response.headers, b"".join(pieces)
 
     def take(self) -> bytes:
         """The bytes of this thread's last good response."""
@@ -238,36 +272,6 @@ class _RawBodies(stripe.HTTPClient):
 
     def close(self) -> None:
         self._http.close()
-
-
-class _Rates:
-    """The rate limit: per endpoint and over all of them. A Stripe of one's own has none unless one is set."""
-
-    def __init__(self, settings: Settings) -> None:
-        is_limited = settings.stripe_api_base is None or "stripe_requests_per_second" in settings.model_fields_set
-        self._per_second = settings.stripe_requests_per_second * SHARE_OF_RATE if is_limited else None
-        self._all = _limiter(self._per_second * ENDPOINTS_AT_ONCE) if self._per_second else None
-        self._by_endpoint: dict[str, Limiter] = {}
-        self._lock = threading.Lock()
-
-    def wait(self, path: str) -> None:
-        """Blocks until one more request of this path may go out."""
-        if self._all is not None:
-            self._of(path.split("/")[2]).try_acquire("stripe")
-            self._all.try_acquire("stripe")
-
-    def _of(self, endpoint: str) -> Limiter:
-        with self._lock:
-            if endpoint not in self._by_endpoint:
-                self._by_endpoint[endpoint] = _limiter(self._per_second or 1.0)
-            return self._by_endpoint[endpoint]
-
-
-def _limiter(per_second: float) -> Limiter:
-    """Whole requests a second, or one in so many seconds where it is less than one."""
-    if per_second >= 1:
-        return Limiter(Rate(int(per_second), Duration.SECOND))
-    return Limiter(Rate(1, round(int(Duration.SECOND) / per_second)))
 
 
 def _seconds(headers: Mapping[str, str] | None) -> float | None:

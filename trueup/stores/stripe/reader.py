@@ -8,7 +8,8 @@ because they were deleted (a row with `is_deleted`) or never were (no row).
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +19,14 @@ import polars as pl
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.stores.parquet_writer import TableRead
 from trueup.stores.settings import Settings
-from trueup.stores.stripe.lists import LISTS, ObjectList, read_lists
+from trueup.stores.stripe.lists import read_lists
+from trueup.stores.stripe.objects import LISTS, ObjectList
 from trueup.stores.stripe.port import RetryPolicy, open_port
 from trueup.stores.stripe.reading import STRIPE_TABLES, Reading
 from trueup.stores.stripe.subset import read_subset
 from trueup.stores.stripe.table_writers import MALFORMED_FILE, OnRows, TableWriters
 
 _CONTAINERS: Final = 100_000  # the dicts and lists of twenty pages
-
-CUSTOMER: Final = {"expand": ["invoice_settings.default_payment_method"]}
 
 
 def read_stripe(
@@ -65,11 +65,11 @@ def read_stripe(
         writers = TableWriters(STRIPE_TABLES, into, on_progress)
         reading = Reading(port, writers, settings.stripe_concurrency)
         try:
-            if scope_customers is None:
-                _read_whole(reading, mapped_customer_ids)
-            else:
-                read_subset(reading, scope_customers | set(mapped_customer_ids), stripe_ids, rows_last_read or {})
-            reading.retrieve_all("stripe_mandates", "/v1/mandates", mandate_ids, {})
+            with _beside(reading, lambda: reading.retrieve_all("stripe_mandates", mandate_ids)):
+                if scope_customers is None:
+                    _read_whole(reading, mapped_customer_ids)
+                else:
+                    read_subset(reading, scope_customers | set(mapped_customer_ids), stripe_ids, rows_last_read or {})
             return writers.finish(reading.observed_at)
         except BaseException:
             writers.discard()
@@ -109,7 +109,23 @@ def _read_whole(reading: Reading, mapped_customer_ids: Collection[str]) -> None:
 
     read_lists(reading.port, LISTS, reading.workers, on_page)
     missing = set(mapped_customer_ids) - listed
-    reading.retrieve_all("stripe_customers", "/v1/customers", missing, CUSTOMER)
+    reading.retrieve_all("stripe_customers", missing)
+
+
+@contextmanager
+def _beside(reading: Reading, work: Callable[[], None]) -> Iterator[None]:
+    """Does the work while the block runs, and waits for it; the first of the two that fails ends the other."""
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+        doing = thread.submit(work)
+        doing.add_done_callback(lambda done: reading.port.give_up() if done.exception() else None)
+        try:
+            yield
+        except BaseException:
+            reading.port.give_up()
+            if doing.done() and (cause := doing.exception()):  # the block fails since we gave up for this
+                raise cause from None
+            raise
+        doing.result()
 
 
 @contextmanager

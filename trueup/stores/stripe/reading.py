@@ -15,6 +15,7 @@ from urllib.parse import quote
 from trueup.contract.schemas import TABLES
 from trueup.stores.errors import StoreNotWhole
 from trueup.stores.stripe.frames import payment_methods, rows
+from trueup.stores.stripe.objects import OBJECT_OF
 from trueup.stores.stripe.port import Refused, StripePort, Unanswered
 from trueup.stores.stripe.table_writers import TableWriters
 
@@ -43,9 +44,7 @@ class Reading:
     def retrieve_all(
         self,
         table: str,
-        path: str,
         ids: Collection[str],
-        params: Mapping[str, Any],
         store: Store | None = None,
     ) -> None:
         """Objects by their ids; those that Stripe does not know have no row.
@@ -53,6 +52,7 @@ class Reading:
         Raises:
             StoreNotWhole: one of them could not be requested.
         """
+        path, params = OBJECT_OF[table].path, OBJECT_OF[table].retrieve_params
         paths = [quote(name, safe="") for name in sorted(ids) if _can_be_requested(name)]
         with ThreadPoolExecutor(self.workers, thread_name_prefix="stripe") as threads:
             try:

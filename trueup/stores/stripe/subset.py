@@ -23,9 +23,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from trueup.contract.schemas import TABLES
 from trueup.stores.stripe.frames import rows
-from trueup.stores.stripe.lists import LISTS, Budget, ObjectList, OnPage, read_lists
+from trueup.stores.stripe.lists import Budget, OnPage, read_lists
+from trueup.stores.stripe.objects import OBJECT_OF, ObjectList, may_be
 from trueup.stores.stripe.port import LIST_LIMIT, Refused, Unanswered
 from trueup.stores.stripe.reading import Reading
 
@@ -94,7 +94,7 @@ class _Subset:
 
     def read(self, table: str, by: Mapping[str, Collection[str]], wanted: Mapping[str, Collection[str]]) -> None:
         """The rows of a list of which one of the columns holds a wanted value: whole, or filtered by each value."""
-        of = _LIST_OF[table]
+        of = OBJECT_OF[table].list
         filtered = [_filtered(of, name, value) for name, values in by.items() for value in sorted(values)]
         if not filtered or self._read_whole(of, len(filtered), wanted):
             return
@@ -107,15 +107,14 @@ class _Subset:
         if "stripe_disputes" not in self._first:
             return
         since = int(self._first["stripe_disputes"].timestamp())
-        closings = replace(_LIST_OF["stripe_events"], params={"types": [_DISPUTE_CLOSED]}, since=since)
+        closings = replace(OBJECT_OF["stripe_events"].list, params={"types": [_DISPUTE_CLOSED]}, since=since)
         wanted = {"object_id": self.of("stripe_disputes", "dispute_id")}
         read_lists(self._reading.port, [closings], self._reading.workers, self._on_page(wanted))
 
     def retrieve(self, table: str, ids: Collection[str]) -> None:
         """Objects by their ids, unless they are here already."""
-        path = _LIST_OF[table].path
-        missing = {name for name in ids if _may_be(table, name)} - self.of(table, TABLES[table].key[0])
-        self._reading.retrieve_all(table, path, missing, _RETRIEVED.get(table, {}), self._keep)
+        missing = {name for name in ids if may_be(table, name)} - self.of(table, OBJECT_OF[table].key)
+        self._reading.retrieve_all(table, missing, self._keep)
 
     def _read_whole(self, of: ObjectList, requests: int, wanted: Mapping[str, Collection[str]]) -> bool:
         """Reads the list whole, if that costs no more than so many requests; false if it was given up."""
@@ -133,7 +132,7 @@ class _Subset:
         except (Refused, Unanswered):
             return False
         given = [each for each in page.objects if isinstance(each, dict)]
-        told = rows(of.table, given, is_text_sound=page.is_text_sound).frame[_COLUMN_OF[name]]
+        told = rows(of.table, given, is_text_sound=page.is_text_sound).frame[OBJECT_OF[of.table].filters[name]]
         return bool(told.is_in([value]).all())
 
     def _on_page(self, wanted: Mapping[str, Collection[str]]) -> OnPage:
@@ -154,7 +153,7 @@ class _Subset:
     def _keep(self, table: str, objects: list[Any], *, is_text_sound: bool = True) -> None:
         """Keeps what has not come before: the ways to an object are several."""
         with self._lock:
-            here = self._values.setdefault((table, TABLES[table].key[0]), set())
+            here = self._values.setdefault((table, OBJECT_OF[table].key), set())
             new = [each for each in objects if not isinstance(each.get("id"), str) or each["id"] not in here]
             frame = rows(table, new, is_text_sound=is_text_sound).frame
             for column in (name for name in frame.columns if name.endswith("_id")):
@@ -166,35 +165,7 @@ class _Subset:
             self._reading.store(table, new, is_text_sound=is_text_sound)
 
 
-_LIST_OF: Final = {each.table: each for each in LISTS}
-
-_RETRIEVED: Final[dict[str, dict[str, Any]]] = {
-    "stripe_customers": {"expand": ["invoice_settings.default_payment_method"]},
-    "stripe_subscriptions": {"expand": ["default_payment_method"]},
-    "stripe_invoices": {"expand": ["default_payment_method"]},
-}
-
-# Filter → the column that it is about.
-_COLUMN_OF: Final = {
-    "customer": "customer_id",
-    "invoice": "invoice_id",
-    "charge": "charge_id",
-    "payment_intent": "payment_intent_id",
-    "payment": "payment_intent_id",
-}
-
 _DISPUTE_CLOSED: Final = "charge.dispute.closed"
-
-# How Stripe's ids begin, where that is so: spares asking for what cannot be. An id of another shape is asked for.
-_PREFIX_OF: Final = {"in_": "stripe_invoices", "ch_": "stripe_charges", "py_": "stripe_charges", "pm_": ""}
-
-
-def _may_be(table: str, object_id: str) -> bool:
-    return _PREFIX_OF.get(object_id[:3], table) == table
-
-
-def _is_among(column: str, values: Collection[str]) -> pl.Expr:
-    return pl.col(column).is_in(pl.Series(sorted(values), dtype=pl.String).implode())
 
 
 def _filtered(of: ObjectList, name: str, value: str) -> ObjectList:
