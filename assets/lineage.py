@@ -1,8 +1,8 @@
 """Lineage: which columns of which stores each column of an answer comes from.
 
-Stored as data beside the assets, in groups named for the rule of DUNNING.md that reads them, so that one can
-go from a suspended account back to the columns that suspended it. Dagster keeps it as column lineage, which the pages
-of its open edition do not draw; so each column says it in its description too. A test holds it to the schemas.
+Stored as data beside the assets, in groups named for the rule of docs/contract/DUNNING.md that reads them, so that one
+can go from a suspended account back to the columns that suspended it. Dagster keeps it as column lineage, which the
+pages of its open edition do not draw; so each column says it in its description too. A test holds it to the schemas.
 """
 
 from __future__ import annotations

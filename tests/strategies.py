@@ -1,4 +1,4 @@
-"""Random fleets in which every branch of DUNNING.md is reached: small accounts, dates dense around the thresholds.
+"""Random fleets that reach every branch of docs/contract/DUNNING.md: small accounts, dates around the thresholds.
 
 A seed makes a policy (`random_policy`), an instant T (`random_as_of`) and a fleet (`random_world`) that belong
 together; hypothesis draws the seed (`worlds`), so a failure names it. Rows are sound by contract, save for invoices

@@ -113,7 +113,7 @@ def load_suite(table: str) -> Suite:
 
 
 def suites_of(store: str) -> list[Suite]:
-    """The suites of a store's tables, in the order of STORES.md."""
+    """The suites of a store's tables, in the order of docs/contract/STORES.md."""
     return [load_suite(table) for table in TABLES if TABLES[table].store == store]
 
 

@@ -1,7 +1,7 @@
 """The columnar rules and the row-by-row model find the same disagreements, and the same roots.
 
-Two readings of FINDINGS.md, written apart. The stores are filled at random around the engine's answers, so that about
-half of every table agrees; a failure names the account and what only one of the two found.
+Two readings of docs/contract/FINDINGS.md, written apart. The stores are filled at random around the engine's answers,
+so that about half of every table agrees; a failure names the account and what only one of the two found.
 """
 
 from __future__ import annotations

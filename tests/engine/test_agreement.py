@@ -1,7 +1,7 @@
 """The columnar engine and the row-by-row model agree on every account and every column.
 
-Two readings of DUNNING.md, written apart. Where they differ, one of them is wrong or the text is; the failure prints
-the first account on which they part, with every row that is about it.
+Two readings of docs/contract/DUNNING.md, written apart. Where they differ, one of them is wrong or the text is; the
+failure prints the first account on which they part, with every row that is about it.
 """
 
 from __future__ import annotations

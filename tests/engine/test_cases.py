@@ -1,7 +1,8 @@
 """Golden cases: what other billing systems answer, told as stories in tests/cases/, asked of our engine.
 
-Every case of every anchor is run. Where an anchor and DUNNING.md part on purpose, contradictions.toml says what the
-anchor asks and why we answer otherwise; our own answer is asserted all the same, and so is that the two still differ.
+Every case of every anchor is run. Where an anchor and docs/contract/DUNNING.md part on purpose, contradictions.toml
+says what the anchor asks and why we answer otherwise; our own answer is asserted all the same, and so is that the two
+still differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The laws at the end of DUNNING.md, held against the engine on random worlds.
+"""The laws at the end of docs/contract/DUNNING.md, held against the engine on random worlds.
 
 A quiet world is one in which everything has happened by T, so that moving T on brings no new facts. Laws about rungs
 look at single invoices (`Judged.invoices`), laws about states at accounts.

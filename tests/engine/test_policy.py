@@ -1,4 +1,4 @@
-"""The policy: the shipped one is that of DUNNING.md, a file changes only what it names, and every fault is named."""
+"""The policy: the shipped one is docs/contract/DUNNING.md's, a file changes what it names, every fault is named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from trueup.engine.policy import SHIPPED, InFlightMaxDays, Policy, PolicyError, load_policy, parse_policy
 
-# The defaults of DUNNING.md, written out once more.
+# The defaults of docs/contract/DUNNING.md, written out once more.
 DEFAULTS = {
     "livemode": True,
     "grace_days": 3,

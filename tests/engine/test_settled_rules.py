@@ -1,4 +1,4 @@
-"""Rules of DUNNING.md on which readers once parted: each claim is one sentence of the text."""
+"""Rules of docs/contract/DUNNING.md on which readers once parted: each claim is one sentence of the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at stake in a finding, once more: the paragraph "At stake" of FINDINGS.md, code by code.
+"""What is at stake in a finding, once more: the paragraph "At stake" of docs/contract/FINDINGS.md, code by code.
 
 A finding is looked up by its account, code and object alone, apart from the rules that find it. Where several rows
 could be meant (a charge that is recorded twice, say) every amount that one of them gives is an answer.

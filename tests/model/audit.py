@@ -1,4 +1,4 @@
-"""What the findings of a snapshot are told from: its rows as of T, and the model's own answers to DUNNING.md.
+"""What the findings of a snapshot are made from: its rows as of T, and the model's own answers.
 
 Every account that any store names has its two views here, if cf_prod knows it or not; its timezone is then the
 policy's. Which rows are in conflict is not decided here.

@@ -1,4 +1,4 @@
-"""FINDINGS.md once more, row by row: every disagreement of a snapshot, and which of an account's is the root.
+"""docs/contract/FINDINGS.md once more, row by row: every disagreement of a snapshot, and each account's root.
 
 Written from the text alone, like the rest of the model, and on top of its answers: which invoices decide, what is owed
 and late, what the state should be. A function for each code, in a module for each few categories: `findings_identity`,

@@ -1,4 +1,4 @@
-"""One invoice under all of the rules of DUNNING.md, in either view.
+"""One invoice under all of the rules of docs/contract/DUNNING.md, in either view.
 
 Everything that depends on facts alone is worked out once, as of T; everything that depends on the day is a question
 with `today` as its argument. So recomputing an invoice day by day from the facts of T is asking again with another day.

@@ -1,7 +1,7 @@
 """The fleet is true, and what is planted in it is all there is to find.
 
-Its states were written down from DUNNING.md by hand, so these tests hold the engine and the rules to the text as much
-as they hold the fleet.
+Its states were written down from docs/contract/DUNNING.md by hand, so these tests hold the engine and the rules to the
+text as much as they hold the fleet.
 """
 
 from __future__ import annotations

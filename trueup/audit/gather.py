@@ -192,7 +192,7 @@ def gather_store(source: Readings, store: str, scope: Scope, folder: Path) -> St
 
 
 def tables_of(store: str) -> list[str]:
-    """The tables of a store, in the order of STORES.md."""
+    """The tables of a store, in the order of docs/contract/STORES.md."""
     return [name for name, table in TABLES.items() if table.store == store]
 
 

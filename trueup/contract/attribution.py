@@ -2,8 +2,8 @@
 
 A row of ours mostly names its account. A credit note has it through its invoice, and a Stripe object through its
 customer and the mapping: several accounts where several share the customer, none where nothing maps. Whether the
-account *needs* the row is the rule of DUNNING.md ("Per account", 5): its own rows, its mapping, and the rows of the
-view that decides each invoice. A bad ledger row of an invoice that Stripe collects is only reported.
+account *needs* the row is the rule of docs/contract/DUNNING.md ("Per account", 5): its own rows, its mapping, and the
+rows of the view that decides each invoice. A bad ledger row of an invoice that Stripe collects is only reported.
 """
 
 from __future__ import annotations

@@ -458,7 +458,8 @@ DESIRED: Final[dict[str, pl.DataType]] = {
     "input_hash": TEXT,
 }
 
-# One row per account, code and object: a disagreement. The columns up to `at_stake_currency` are those of FINDINGS.md.
+# One row per account, code and object: a disagreement. The columns up to `at_stake_currency` are those of
+# docs/contract/FINDINGS.md.
 FINDINGS: Final[dict[str, pl.DataType]] = {
     "account_id": TEXT,
     "code": TEXT,

@@ -1,8 +1,8 @@
 """Vocabulary: the values that more than one room compares a column with, each written once.
 
-Enumerations are those of STORES.md; Stripe's are Stripe's own (SDK 16.1, API 2026-10-28.endive, read on 2026-11-20).
-What a value means for an account is decided by the rules that import it; which columns may hold which values is in
-`rules.py`. Dunning states and stores are in `schemas.py`, since column types are made of them.
+Enumerations are those of docs/contract/STORES.md; Stripe's are Stripe's own (SDK 16.1, API 2026-10-28.endive, read on
+2026-11-20). What a value means for an account is decided by the rules that import it; which columns may hold which
+values is in `rules.py`. Dunning states and stores are in `schemas.py`, since column types are made of them.
 """
 
 from __future__ import annotations
@@ -74,4 +74,4 @@ REASONS: Final = (
     "subscription_paused", "auto_advance_off", "exempt", "delegated", "no_mapping", "several_customers",
     "shared_customer", "unknown_to_stripe", "parent_unresolved", "contract_violation", "source_not_whole",
 )  # fmt: skip
-"""Every reason that a result can have (DUNNING.md, "Reasons"); other words of a stored reason are somebody's text."""
+"""Every reason that a result can have (docs/contract/DUNNING.md); other words of a stored reason are free text."""

@@ -1,10 +1,10 @@
 """Corrections: from findings to the columns that are to change.
 
-The auditor corrects four things, each of them its own to write ("What the auditor corrects" in FINDINGS.md): the
-stored dunning row, the bad-debt flag, a mandate's status, and events that have become moot. A correction is made only
-for a finding that is firm (no row behind it was written a moment ago), not suppressed, and about an account of
-which the engine is sure. What comes out is minimal: a column that is already right is not in it. Whether any of it
-may be written is the gate's decision (`gate.py`), not this module's.
+The auditor corrects four things, each of them its own to write ("What the auditor corrects" in
+docs/contract/FINDINGS.md): the stored dunning row, the bad-debt flag, a mandate's status, and events that have become
+moot. A correction is made only for a finding that is firm (no row behind it was written a moment ago), not suppressed,
+and about an account of which the engine is sure. What comes out is minimal: a column that is already right is not in
+it. Whether any of it may be written is the gate's decision (`gate.py`), not this module's.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ OF_EVENTS: Final = "EVT_"
 Cause = Literal[
     "no_event:time_passed", "no_event:policy_changed", "no_event:older_than_history", "no_event:store_edited"
 ]
-"""What made a change necessary where no provider event did; it stands in the place of event ids (APPLY.md, "Apply")."""
+"""What made a change necessary where no provider event did; it stands in place of event ids."""
 
 EVENTS_KEPT: Final = timedelta(days=30)
 """For how long Stripe keeps events (docs.stripe.com/api/events, read on 2026-11-20)."""

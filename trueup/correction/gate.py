@@ -368,7 +368,7 @@ def is_signature_invalid(case: _Case) -> Refusal | None:
 
 
 def is_write_not_owned(case: _Case) -> Refusal | None:
-    """A change outside the ownership table of STORES.md, or an insert where we may only update."""
+    """A change outside the ownership table of docs/contract/STORES.md, or an insert where we may only update."""
     changes = case.plan.changes
     foreign = changes.filter(
         ~(pl.col("store") + "." + pl.col("table") + "." + pl.col("column")).is_in(sorted(WRITABLE))

@@ -1,4 +1,4 @@
-"""Who may write what: the ownership table of STORES.md, as data.
+"""Who may write what: the ownership table of docs/contract/STORES.md, as data.
 
 It lives once. The gate refuses a plan that leaves it (`WriteNotOwned`), and `init-db` turns it into column grants, so
 that the database refuses as well. All of it is in database subs_api; a disagreement anywhere else is a finding with

@@ -2,7 +2,7 @@
 
 Judged accounts and the facts behind them go in; a row comes out for every disagreement, with what each store says,
 whose it is to mend, and what explains it. Whether to act on one is the plan's business, not this package's. Each code
-of FINDINGS.md is one small function in the file of its category.
+of docs/contract/FINDINGS.md is one small function in the file of its category.
 """
 
 from __future__ import annotations

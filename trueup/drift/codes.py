@@ -1,9 +1,9 @@
 """The codes of findings, as data: what each is about, how bad it is, whose it is to correct, and what it depends on.
 
-One row per code, in the order of FINDINGS.md; everything else that knows a code (owners, roots, what suppresses it,
-what may heal it, what a plan corrects) reads it here. `tables` are those whose rows are compared: from them come the
-stores in conflict and the rows that may be settling. `needs_engine` marks codes that compare a store with what the
-engine
+One row per code, in the order of docs/contract/FINDINGS.md; everything else that knows a code (owners, roots, what
+suppresses it, what may heal it, what a plan corrects) reads it here. `tables` are those whose rows are compared: from
+them come the stores in conflict and the rows that may be settling. `needs_engine` marks codes that compare a store with
+what the engine
 decided: they depend on every store, and on their account being determinate. A severity that depends on the row is given
 by the rule; the one here is what it is otherwise. What a rule looks at is in `rules/`.
 """
@@ -46,7 +46,7 @@ class Code(NamedTuple):
 
     @property
     def stores(self) -> tuple[str, ...]:
-        """The stores in conflict, in the order of STORES.md."""
+        """The stores in conflict, in the order of docs/contract/STORES.md."""
         own = {TABLES[table].store for table in self.tables}
         return tuple(store for store in STORES if store in own)
 
@@ -212,7 +212,7 @@ _ALL: Final = (
 )
 
 CODES: Final[dict[str, Code]] = {code.code: code for code in _ALL}
-"""Every code of FINDINGS.md that an audit reports."""
+"""Every code of docs/contract/FINDINGS.md that an audit reports."""
 
 AUDITED_CATEGORIES: Final = tuple(name for name in CATEGORIES if any(code.category == name for code in _ALL))
 """The categories that an audit has codes in; settlement, ledger and tax are other runs'."""

@@ -40,7 +40,7 @@ def disagreeing_accounts(findings: pl.DataFrame) -> int:
 
 
 def by_code(findings: pl.DataFrame) -> pl.DataFrame:
-    """One row per code, severity and owner that was found, in the order of FINDINGS.md: the columns of `BY_CODE`."""
+    """One row per code, severity and owner that was found, in the order of the codes: the columns of `BY_CODE`."""
     place = {code: index for index, code in enumerate(CODES)}
     category = {code.code: code.category for code in CODES.values()}
     return (

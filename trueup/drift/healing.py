@@ -1,10 +1,10 @@
 """Healing: which findings a run that does not report them could have seen.
 
 "A finding heals only in a run that could have seen it and did not: its account determinate, its stores whole, its scope
-the run's" (FINDINGS.md). What a code depends on stands with the code (`codes.py`). A run that cannot see what a finding
-depends on says nothing about it, so growing doubt never heals: an indeterminate account, a store that was not read
-whole, a broken row in a store that the code compares. Which findings are in a run's scope, and what happens to one that
-healed, is the history's business (`stores/auditor/history.py`).
+the run's" (docs/contract/FINDINGS.md). What a code depends on stands with the code (`codes.py`). A run that cannot see
+what a finding depends on says nothing about it, so growing doubt never heals: an indeterminate account, a store that
+was not read whole, a broken row in a store that the code compares. Which findings are in a run's scope, and what
+happens to one that healed, is the history's business (`stores/auditor/history.py`).
 """
 
 from __future__ import annotations

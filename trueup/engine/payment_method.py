@@ -1,9 +1,9 @@
 """Payment methods: what an invoice would be charged with, and whether it can be.
 
 The effective one is the first that is named of: the invoice's default payment method and source, the subscription's
-two, the customer's two. It is unusable (DUNNING.md says dead) when an attempt with it, on any invoice of the account,
-failed in a way that trying again cannot change, and none succeeded since. Debits also need an active mandate. What an
-unusable method means for the dunning state is decided in `cycles.py`.
+two, the customer's two. It is unusable (docs/contract/DUNNING.md says dead) when an attempt with it, on any invoice of
+the account, failed in a way that trying again cannot change, and none succeeded since. Debits also need an active
+mandate. What an unusable method means for the dunning state is decided in `cycles.py`.
 """
 
 from __future__ import annotations

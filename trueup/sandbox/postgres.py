@@ -1,8 +1,9 @@
 """A real PostgreSQL server in a folder, for the demo, for trying things out, and for the tests.
 
 It listens on a unix socket only and needs no password. Its data can always be made again, so it runs without fsync.
-It starts with the three databases of STORES.md, empty; `create_store_tables` makes the stores' own tables, which in
-production belong to other teams. The auditor's schema is `trueup.stores.auditor.provision`'s business, here as there.
+It starts with the three databases of docs/contract/STORES.md, empty; `create_store_tables` makes the stores' own
+tables, which in production belong to other teams. The auditor's schema is `trueup.stores.auditor.provision`'s business,
+here as there.
 """
 
 from __future__ import annotations

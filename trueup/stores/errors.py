@@ -1,9 +1,9 @@
 """What can go wrong with a store, in words that an operator can act on.
 
 Every error here names the store, what happened, and the way out, and carries the exit code of the command that meets
-it (APPLY.md, Commands). Drivers' own exceptions are translated into these at the port and kept as the cause. A password
-never passes through: `without_password` is how any text that may hold an address gets here. Findings about billing data
-are rows, not errors, and refusals of the gate are `trueup.correction.gate`'s.
+it (docs/contract/APPLY.md, Commands). Drivers' own exceptions are translated into these at the port and kept as the
+cause. A password never passes through: `without_password` is how any text that may hold an address gets here. Findings
+about billing data are rows, not errors, and refusals of the gate are `trueup.correction.gate`'s.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class TableMissing(StoreError):
 
 
 class ColumnMissing(StoreError):
-    """The table is there without a column that STORES.md gives it, or with another type."""
+    """The table is there without a column that docs/contract/STORES.md gives it, or with another type."""
 
 
 class PrivilegeMissing(StoreError):

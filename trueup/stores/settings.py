@@ -1,8 +1,9 @@
 """Settings: where the six stores are, and how the auditor is to behave around them.
 
-They come from the environment (`TRUEUP_…`, as STORES.md names them) or from a file, `trueup.toml` in the working folder
-or the one that TRUEUP_SETTINGS names, with the same names in lower case and without the prefix; the environment wins.
-Every fault is named at once. How billing behaves is the policy's business (`trueup.engine.policy`), not this file's.
+They come from the environment (`TRUEUP_…`, as docs/contract/STORES.md names them) or from a file, `trueup.toml` in the
+working folder or the one that TRUEUP_SETTINGS names, with the same names in lower case and without the prefix; the
+environment wins. Every fault is named at once. How billing behaves is the policy's business (`trueup.engine.policy`),
+not this file's.
 
 Nothing here prints a password: addresses are left out of `repr`, and `shown` gives them with the password starred.
 """

@@ -2,8 +2,8 @@
 
 What is decided here is who is what: which accounts a plant needs and of which archetype, which are children of which
 parents, and how common everything else is. Stories are told in truth.py, mirrored into stores in mirror_*.py, and
-disturbed in plants/. Nothing here asks the engine anything: a fleet is made from the text of DUNNING.md, so that what
-an audit finds in it was found and not told.
+disturbed in plants/. Nothing here asks the engine anything: a fleet is made from the text of docs/contract/DUNNING.md,
+so that what an audit finds in it was found and not told.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Fleet:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """PostgreSQL table → rows with all columns of STORES.md, among them addresses at example.invalid."""
+        """PostgreSQL table → rows with all columns of docs/contract/STORES.md, with addresses at example.invalid."""
         return with_personal_data(
             {name: frame for name, frame in self.frames.items() if not name.startswith("stripe_")}
         )
@@ -121,7 +121,7 @@ def make_fleet(
             on top.
         seed: the same seed and `as_of` give the same fleet.
         as_of: the instant at which it is true; default now, floored to the hour.
-        codes: the codes of FINDINGS.md, or names of stories, to plant; default a realistic mix of all.
+        codes: the codes of docs/contract/FINDINGS.md, or names of stories, to plant; default a realistic mix of all.
 
     Raises:
         ValueError: an unknown code; more drift than accounts; a naive `as_of`.

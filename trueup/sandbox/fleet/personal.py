@@ -1,6 +1,7 @@
 """What only the databases hold: addresses, payloads and errors, which no reader may bring home.
 
-All of it is made up: addresses are at example.invalid, payloads hold ids only. Frames get the columns of STORES.md.
+All of it is made up: addresses are at example.invalid, payloads hold ids only. Frames get the columns of
+docs/contract/STORES.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 An archetype is data. Every moment in it is a number of days after its bill was finalised, and the bill was finalised
 `days` before today (a range, so that no two accounts are alike). What the account's dunning state is, is written
-beside it by someone who read DUNNING.md: this package never asks the engine, so that the engine can be tested by it.
-The ranges keep a day's distance from every boundary, so that a fleet stays true for a day after its `as_of`.
+beside it by someone who read docs/contract/DUNNING.md: this package never asks the engine, so that the engine can be
+tested by it. The ranges keep a day's distance from every boundary, so that a fleet stays true for a day after its
+`as_of`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Bill:
 
 @dataclass(frozen=True)
 class Archetype:
-    """A kind of account: how common it is, what happened, and the dunning state that follows from DUNNING.md."""
+    """A kind of account: how common it is, what happened, and the dunning state that DUNNING.md gives it."""
 
     name: str
     share: int  # accounts in a million

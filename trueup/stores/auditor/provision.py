@@ -1,4 +1,4 @@
-"""Provision: schema trueup, and the two roles with exactly the rights that STORES.md gives them.
+"""Provision: schema trueup, and the two roles with exactly the rights that docs/contract/STORES.md gives them.
 
 `trueup init-db` runs this with addresses of an owner. The reader may SELECT the columns that `selects.py` reads, and no
 others: the database itself keeps e-mail addresses from us. The writer may change the columns of

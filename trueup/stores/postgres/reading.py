@@ -119,7 +119,7 @@ def count_rows(reading: DatabaseReading, name: str) -> int:
 
 
 def tables_in(database: Database) -> tuple[str, ...]:
-    """The tables of `trueup.contract.schemas` that are in the database, in the order of STORES.md."""
+    """The tables of `trueup.contract.schemas` that are in the database, in the order of docs/contract/STORES.md."""
     return tuple(name for name in TABLES if DATABASE_OF.get(name) == database)
 
 
@@ -132,14 +132,14 @@ def reading_url(settings: Settings, database: Database) -> str:
 
 
 def refuse_unreadable(reading: DatabaseReading, name: str) -> None:
-    """Raise, naming everything that is missing at once, if the table cannot be read as STORES.md describes it."""
+    """Raise, naming everything that is missing at once, if the table is not as docs/contract/STORES.md describes it."""
     with translated(reading.database, name):
         found = reading.holder.execute(_COLUMNS_OF, (f"public.{quoted(name)}",)).fetchall()
     if not found:
         raise TableMissing(
             reading.database,
             "there is no such table in schema public",
-            "Check that the address leads to the right database; STORES.md lists its tables.",
+            "Check that the address leads to the right database; docs/contract/STORES.md lists its tables.",
             table=name,
         )
     types = {column: kind for column, kind, _ in found}
@@ -168,7 +168,7 @@ def _refuse_other_columns(reading: DatabaseReading, name: str, types: dict[str, 
         raise ColumnMissing(
             reading.database,
             "; ".join(missing + other),
-            "STORES.md gives this table's columns and types; a view of that shape under this name will do as well.",
+            "docs/contract/STORES.md gives its columns and types; a view of that shape and name will do as well.",
             table=name,
         )
 

@@ -32,7 +32,9 @@ BAD_LOGIN: Final = ("28000", "28P01")
 CONNECTION: Final = ("08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P03", "53300")
 
 _CHECK_ADDRESS: Final = "Check the address and that the server is up; `trueup doctor` tries every connection."
-_CHECK_TABLES: Final = "Check that the address leads to the right database; STORES.md lists its tables and columns."
+_CHECK_TABLES: Final = (
+    "Check that the address leads to the right database; docs/contract/STORES.md lists its tables and columns."
+)
 _GRANT: Final = "Run `trueup init-db` with an owner's address; it prints and applies the grants that are needed."
 
 

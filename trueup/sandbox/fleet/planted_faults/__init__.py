@@ -1,4 +1,4 @@
-"""Plants: one small function for each way in which the stores may disagree, under its code of FINDINGS.md.
+"""Planted faults: one small function for each way in which the stores may disagree, under its code.
 
 A plant disturbs accounts that agree until then and says what it planted. SRC_STALE and SRC_PARTIAL are faults of
 reading, not of what the stores hold: they are made with the sandbox's faults, not here.

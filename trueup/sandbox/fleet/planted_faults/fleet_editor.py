@@ -38,7 +38,7 @@ class Plant:
     """One way to disturb accounts.
 
     Attributes:
-        name: a code of FINDINGS.md, or the name of a story of several.
+        name: a code of docs/contract/FINDINGS.md, or the name of a story of several.
         weight: how common it is in the default mix.
         alter: disturbs the chosen accounts and says what was planted.
         bases: archetypes to start from, in turn.

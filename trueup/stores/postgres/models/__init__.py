@@ -1,4 +1,4 @@
-"""The one source of all tables: SQLAlchemy models, to the letter of STORES.md.
+"""The one source of all tables: SQLAlchemy models, to the letter of docs/contract/STORES.md.
 
 `cf_prod`, `billing_prod` and `subs_api` hold the stores' own tables, which the auditor never makes in production (the
 sandbox and the tests do); `auditor` holds schema trueup, which `trueup init-db` makes. Columns are null-able unless

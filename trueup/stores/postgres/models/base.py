@@ -1,4 +1,4 @@
-"""The bases that the models of each database hang on, and the column types that STORES.md uses.
+"""The bases that the models of each database hang on, and the column types that docs/contract/STORES.md uses.
 
 One base, and so one MetaData, per database: a table can be made only where it belongs. The auditor's own schema has a
 base of its own, because `init-db` makes that one and never a store's.
