@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 
 from trueup.stores.errors import SettingsError
 from trueup.stores.settings import DATABASES, NEEDS, Settings, libpq_url, load_settings, sqlalchemy_url
+from trueup.stores.settings_page import PAGE, settings_page
 
 ENVIRONMENT = {
     "TRUEUP_CF_PROD_URL": "postgresql://reader:hunter2@db:5432/cf_prod",
@@ -139,3 +140,51 @@ def test_odd_characters_in_a_password_survive_the_translation() -> None:
 
 def test_the_key_is_a_secret() -> None:
     assert Settings(stripe_api_key=SecretStr("sk_live_1")).model_dump()["stripe_api_key"] != "sk_live_1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("REDIS_URL", "redis://host:99999/0", "has a port that is no number from 1 to 65535"),
+        ("REDIS_URL", "redis://host:6379/first", "names a database that is no number"),
+        ("REDIS_URL", "http://host:6379/0", "is not an address"),
+        ("WEBHOOK_URL", "https://host:70000/hook", "has a port that is no number from 1 to 65535"),
+        ("WEBHOOK_URL", "host/hook", "is not an address"),
+        ("STRIPE_API_KEY", "sk_test_ hunter2", "is not a key of Stripe"),
+        ("STRIPE_API_KEY", "sk_test_hunter2\n", "is not a key of Stripe"),
+        ("STRIPE_API_KEY", "sk_test_hunter2\u00fc", "is not a key of Stripe"),
+        ("STRIPE_API_BASE", "no address", "is not an address"),
+        ("STRIPE_API_BASE", "http://:12111", "is not an address"),
+        ("POLICY", "/", "is a folder, not a file"),
+        ("HOME", "/proc/trueup", "is a folder that cannot be written"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(environment: pytest.MonkeyPatch, name: str, value: str, what: str) -> None:
+    environment.setenv(f"TRUEUP_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert caught.value.exit_code == 2
+    assert [fault.startswith(f"TRUEUP_{name} {what}") for fault in caught.value.faults] == [True], caught.value.faults
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("address", ["redis://:p%40ss@host/0", "rediss://host:6380", "unix:///run/redis.sock?db=1"])
+def test_addresses_of_redis_that_work_are_taken(environment: pytest.MonkeyPatch, address: str) -> None:
+    environment.setenv("TRUEUP_REDIS_URL", address)
+
+    assert load_settings().redis_url == address
+
+
+def test_a_home_that_cannot_be_written_leaves_the_doctor_working(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("TRUEUP_HOME", "/proc/trueup")
+
+    assert load_settings(is_home_needed=False).home == Path("/proc/trueup")
+
+
+def test_the_page_of_settings_is_complete() -> None:
+    remake = "run python -m trueup.stores.settings_page"
+
+    assert PAGE.read_text(encoding="utf-8") == settings_page(), remake
+    assert all(f"`TRUEUP_{name.upper()}`" in settings_page() for name in Settings.model_fields)

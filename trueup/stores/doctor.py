@@ -6,7 +6,6 @@ of each; trouble with one never hides another. Nothing is written and no row of 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -25,7 +24,7 @@ from trueup.stores.errors import PrivilegeMissing, SettingsError, StoreError, Tr
 from trueup.stores.postgres.models import AUDITOR_SCHEMA, Auditor
 from trueup.stores.postgres.reading import DatabaseReading, open_reading, reading_url, refuse_unreadable, tables_in
 from trueup.stores.postgres.translate import translated
-from trueup.stores.settings import DATABASES, Database, Settings
+from trueup.stores.settings import DATABASES, Database, Settings, why_not_writable
 from trueup.stores.stripe.objects import LISTS, ObjectList
 from trueup.stores.stripe.port import Refused, RetryPolicy, StripePort, Unanswered, open_port
 
@@ -212,10 +211,9 @@ def _switch(settings: Settings) -> list[Diagnosis]:
 
 def _home(settings: Settings) -> Diagnosis:
     """The state folder, or the nearest folder above it that exists, can be written."""
-    above = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+    if why := why_not_writable(settings.home):
         mend = "Give this user the folder, or name another in TRUEUP_HOME."
-        return Diagnosis("home", is_fine=False, detail=f"{above} cannot be written", mend=mend)
+        return Diagnosis("home", is_fine=False, detail=why.removeprefix("is "), mend=mend)
     return Diagnosis("home", is_fine=True, detail=str(settings.home))
 
 

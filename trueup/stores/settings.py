@@ -11,9 +11,11 @@ Nothing here prints a password: addresses are left out of `repr`, and `shown` gi
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -27,6 +29,7 @@ Database = Literal["cf_prod", "billing_prod", "subs_api"]
 DATABASES: Final[tuple[Database, ...]] = ("cf_prod", "billing_prod", "subs_api")
 NEEDS: Final = (*DATABASES, "stripe")  # what a command may need; most need all four
 
+_PROBE_BYTES: Final = 4096
 MEMORY_GB: Final = 3.0  # ten million accounts need more than 1, and no more than this
 
 _PREFIX: Final = "TRUEUP_"
@@ -51,57 +54,147 @@ class Settings(BaseSettings):
         env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    cf_prod_url: str = Field(default="", repr=False)
-    billing_prod_url: str = Field(default="", repr=False)
-    subs_api_url: str = Field(default="", repr=False)
-    subs_api_writer_url: str = Field(default="", repr=False)  # default: subs_api_url
-    stripe_api_key: SecretStr = SecretStr("")
-    stripe_api_base: str | None = None  # unset in production
-    stripe_requests_per_second: float = Field(default=25.0, gt=0)  # Stripe's limit for one endpoint
-    stripe_concurrency: int = Field(default=8, ge=1, le=100)
-    stripe_timeout_seconds: float = Field(default=30.0, gt=0)  # for one response, from its first byte to its last
-    stripe_give_up_seconds: float = Field(default=60.0, gt=0)  # for one request with all its tries
+    cf_prod_url: str = Field(
+        default="",
+        repr=False,
+        description="Address of database cf_prod, as postgresql://reader:password@host:5432/cf_prod.",
+    )
+    billing_prod_url: str = Field(default="", repr=False, description="Address of database billing_prod.")
+    subs_api_url: str = Field(
+        default="", repr=False, description="Address of database subs_api, with the login that reads."
+    )
+    subs_api_writer_url: str = Field(
+        default="",
+        repr=False,
+        description="Address of subs_api with the login that applies plans; the reading one if unset.",
+    )
+    stripe_api_key: SecretStr = Field(
+        default=SecretStr(""), description="Stripe's key: a restricted one that only reads."
+    )
+    stripe_api_base: str | None = Field(
+        default=None, description="Another address than Stripe's, for a sandbox; unset in production."
+    )
+    stripe_requests_per_second: float = Field(
+        default=25.0,
+        gt=0,
+        description="Stripe's limit for one endpoint; four times that over all. Four fifths of it are used.",
+    )
+    stripe_concurrency: int = Field(
+        default=8,
+        ge=1,
+        le=100,
+        description="Requests to Stripe at once. At a quarter of a second each, twenty use the whole rate.",
+    )
+    stripe_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="For one response of Stripe, from its first byte to its last."
+    )
+    stripe_give_up_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="For one request to Stripe with all its tries; after it the reading ends with exit code 4.",
+    )
 
-    home: Path = Field(default_factory=lambda: project_root() / ".trueup")
-    lake: str = ""  # a folder or an object-store address; default: home/lake
-    policy: Path | None = None  # default: the shipped one
-    approvers: Path | None = None  # default: home/approvers.toml
+    home: Path = Field(
+        default_factory=lambda: project_root() / ".trueup",
+        description="The state folder: lake, Dagster home, approvers, demo databases. Default: .trueup in the project.",
+    )
+    lake: str = Field(
+        default="",
+        description="A folder or an object-store address for what was read, run by run. Default: lake in TRUEUP_HOME.",
+    )
+    policy: Path | None = Field(default=None, description="The policy file. Default: the shipped one.")
+    approvers: Path | None = Field(
+        default=None, description="The approvers' file. Default: approvers.toml in TRUEUP_HOME."
+    )
 
-    lake_memory_gb: float = Field(default=MEMORY_GB, gt=0)  # of a commit; the rest goes to disk
-    bucket_count: int = Field(default=16, ge=1, le=BUCKETS_MAX)
-    accounts_at_once: int = Field(default=250_000, ge=1)  # a larger fleet is judged bucket by bucket
-    dask_scheduler: str | None = None  # tcp://host:8786: whose workers judge the buckets of a large fleet
-    settle_minutes: int = Field(default=5, ge=0)
-    max_age_hours: float = Field(default=24.0, gt=0)  # a store read longer ago than this is stale
-    disagreeing_share_max: float = Field(default=0.05, gt=0)  # above it, a check of the run fails
-    connect_timeout_seconds: int = Field(default=10, ge=1)
+    lake_memory_gb: float = Field(
+        default=MEMORY_GB, gt=0, description="Memory of a commit to the lake; the rest goes to disk."
+    )
+    bucket_count: int = Field(
+        default=16, ge=1, le=BUCKETS_MAX, description="Buckets of the fleet, fixed by the first audit."
+    )
+    accounts_at_once: int = Field(default=250_000, ge=1, description="A larger fleet is judged bucket by bucket.")
+    dask_scheduler: str | None = Field(
+        default=None, description="tcp://host:8786: whose workers judge the buckets of a large fleet."
+    )
+    settle_minutes: int = Field(
+        default=5, ge=0, description="Rows changed within so many minutes count as recently changed."
+    )
+    max_age_hours: float = Field(default=24.0, gt=0, description="A store that was read longer ago than this is stale.")
+    disagreeing_share_max: float = Field(
+        default=0.05, gt=0, description="Above this share of disagreeing accounts a check of the run fails."
+    )
+    connect_timeout_seconds: int = Field(default=10, ge=1, description="For connecting to a database.")
 
-    webhook_url: str | None = Field(default=None, repr=False)
-    webhook_secret: SecretStr | None = None
-    redis_url: str | None = Field(default=None, repr=False)
-    redis_stream: str = "trueup"
-    relay_attempts: int = Field(default=5, ge=1)  # refusals of one event before it is put aside as dead
-    relay_timeout_seconds: float = Field(default=10.0, gt=0)
+    webhook_url: str | None = Field(default=None, repr=False, description="Where `trueup relay` posts the outbox.")
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="The secret that signs what it posts (Standard Webhooks)."
+    )
+    redis_url: str | None = Field(
+        default=None, repr=False, description="Or the Redis whose stream it adds the outbox to, as redis://host:6379/0."
+    )
+    redis_stream: str = Field(default="trueup", description="The name of that stream.")
+    relay_attempts: int = Field(default=5, ge=1, description="Refusals of one event before it is put aside.")
+    relay_timeout_seconds: float = Field(default=10.0, gt=0, description="For one delivery.")
 
     # The gate's limits come in pairs, a share of the fleet and a count (trueup.correction.gate.Limits).
-    plan_max_share: float = Field(default=0.25, ge=0, le=1)
-    plan_max_accounts: int = Field(default=10_000, ge=0)
-    plan_max_suspensions_share: float = Field(default=0.05, ge=0, le=1)
-    plan_max_suspensions: int = Field(default=1_000, ge=0)
-    plan_small_accounts: int = Field(default=25, ge=0)  # up to so many accounts a share says nothing
-    source_max_shrink_share: float = Field(default=0.20, ge=0, le=1)
-    source_max_shrink_rows: int = Field(default=10, ge=0)
-    policy_key_allowed: bool = False  # may a key without a person approve small plans that take access from nobody?
-    policy_key_max_share: float = Field(default=0.01, ge=0, le=1)
-    policy_key_max_accounts: int = Field(default=100, ge=0)
-    policy_key_max_accounts_per_hour: int = Field(default=1_000, ge=0)  # of all policy keys together
-    approvals_needed: int = Field(default=1, ge=1)  # by different keys and identities
-    two_keys_above_accounts: int | None = Field(default=None, ge=0)  # a larger plan needs two persons; unset: never
-    as_of_age_max_hours: float = Field(default=1.0, gt=0)  # a plan of an older instant is for looking only
-    identity: str | None = None  # who makes plans: a login or service identity; default: the login
-    apply_wait_seconds: float = Field(default=30.0, ge=0)  # how long an apply waits for another one
-    apply_batch_accounts: int = Field(default=500, ge=1)
-    apply_lock_timeout_seconds: float = Field(default=5.0, gt=0)
+    plan_max_share: float = Field(
+        default=0.25, ge=0, le=1, description="The gate: the largest share of the fleet that a plan may change."
+    )
+    plan_max_accounts: int = Field(
+        default=10_000, ge=0, description="The gate: the most accounts that a plan may change."
+    )
+    plan_max_suspensions_share: float = Field(
+        default=0.05, ge=0, le=1, description="The gate: the largest share of the fleet that a plan may newly suspend."
+    )
+    plan_max_suspensions: int = Field(
+        default=1_000, ge=0, description="The gate: the most accounts that a plan may newly suspend."
+    )
+    plan_small_accounts: int = Field(
+        default=25, ge=0, description="The gate: up to so many accounts a share says nothing."
+    )
+    source_max_shrink_share: float = Field(
+        default=0.20,
+        ge=0,
+        le=1,
+        description="The gate: the largest share of a table's rows that may be gone since the last run.",
+    )
+    source_max_shrink_rows: int = Field(
+        default=10, ge=0, description="The gate: up to so many rows gone, a share says nothing."
+    )
+    policy_key_allowed: bool = Field(
+        default=False,
+        description="Whether a key without a person may approve small plans that take access from nobody.",
+    )
+    policy_key_max_share: float = Field(
+        default=0.01, ge=0, le=1, description="The largest share of the fleet that such a key may change."
+    )
+    policy_key_max_accounts: int = Field(
+        default=100, ge=0, description="The most accounts that such a key may change in one plan."
+    )
+    policy_key_max_accounts_per_hour: int = Field(
+        default=1_000, ge=0, description="The most that all such keys may change in an hour."
+    )
+    approvals_needed: int = Field(
+        default=1, ge=1, description="Approvals that a plan needs, by different keys and identities."
+    )
+    two_keys_above_accounts: int | None = Field(
+        default=None, ge=0, description="A plan of more accounts needs two persons; unset: never."
+    )
+    as_of_age_max_hours: float = Field(
+        default=1.0,
+        gt=0,
+        description="A plan whose instant is older than this is for looking only, and the gate refuses it.",
+    )
+    identity: str | None = Field(
+        default=None,
+        description="Who makes plans: a login or a service's identity. Default: the login that runs the command.",
+    )
+    apply_wait_seconds: float = Field(default=30.0, ge=0, description="How long an apply waits for another one.")
+    apply_batch_accounts: int = Field(default=500, ge=1, description="Accounts in one transaction of an apply.")
+    apply_lock_timeout_seconds: float = Field(
+        default=5.0, gt=0, description="How long a transaction of an apply waits for a row's lock."
+    )
 
     @field_validator("cf_prod_url", "billing_prod_url", "subs_api_url", "subs_api_writer_url")
     @classmethod
@@ -116,7 +209,35 @@ class Settings(BaseSettings):
     @field_validator("policy", "approvers")
     @classmethod
     def _is_a_file_path(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value else None
+        if value is None:
+            return None
+        path = value.expanduser().absolute()
+        if path.is_dir():
+            raise ValueError(f"is a folder, not a file: {path}")
+        return path
+
+    @field_validator("stripe_api_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value()
+        if not all("!" <= character <= "~" for character in key):
+            raise ValueError("is not a key of Stripe: it holds a space, a line break or a character outside ASCII")
+        return value
+
+    @field_validator("stripe_api_base", "webhook_url")
+    @classmethod
+    def _is_http_address(cls, value: str | None) -> str | None:
+        return None if value is None else checked_address(value, ("http", "https"))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_address(cls, value: str | None) -> str | None:
+        if value is None or value.startswith("unix://"):
+            return value
+        database = urlsplit(checked_address(value, ("redis", "rediss"))).path.strip("/")
+        if database and not database.isdecimal():
+            raise ValueError("names a database that is no number; it should look like redis://host:6379/0")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -157,11 +278,12 @@ class Settings(BaseSettings):
         return make_url(self.url(database)).render_as_string(hide_password=True) if self.url(database) else "(not set)"
 
 
-def load_settings(needs: Collection[str] = NEEDS) -> Settings:
+def load_settings(needs: Collection[str] = NEEDS, *, is_home_needed: bool = True) -> Settings:
     """The settings from the environment and the settings file.
 
     Args:
         needs: which of `NEEDS` must be set; a command that never talks to Stripe leaves it out.
+        is_home_needed: whether the state folder must be one that can be written; only `trueup doctor` can do without.
 
     Raises:
         SettingsError: naming every fault at once.
@@ -169,13 +291,32 @@ def load_settings(needs: Collection[str] = NEEDS) -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        raise SettingsError([*_faults(error), *_missing_in_environment(error, needs)], _WAY_OUT) from None
+        faults = [*_faults(error), *_missing_in_environment(error, needs)]
+        raise SettingsError(faults, _WAY_OUT) from None
     except ValueError as error:  # the file is not TOML
         raise SettingsError([f"{settings_file()}: {error}"], "Mend the file, or move it away.") from error
-    missing = [f"{_ENVIRONMENT_OF[need]} is not set" for need in NEEDS if need in needs and not _is_set(settings, need)]
-    if missing:
-        raise SettingsError(missing, _WAY_OUT)
+    faults = [f"{_ENVIRONMENT_OF[need]} is not set" for need in NEEDS if need in needs and not _is_set(settings, need)]
+    if is_home_needed and (why := why_not_writable(settings.home)):
+        faults.append(f"TRUEUP_HOME {why}")
+    if faults:
+        raise SettingsError(faults, _WAY_OUT)
     return settings
+
+
+def why_not_writable(folder: Path) -> str:
+    """Why the folder, or the nearest one above it that exists, cannot be written; empty if it can.
+
+    A file is really written there, since rights alone say nothing of a full or a read-only disk; it has no name, so
+    nothing is left of it.
+    """
+    above = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with TemporaryFile(dir=above) as file:
+            file.write(b"0" * _PROBE_BYTES)
+            file.flush()
+    except OSError as error:
+        return f"is a folder that cannot be written: {above} ({error.strerror})"
+    return ""
 
 
 def settings_file() -> Path:
@@ -208,6 +349,25 @@ def libpq_url(address: str) -> str:
     return _parsed(address).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def checked_address(address: str, schemes: Sequence[str]) -> str:
+    """An address over the network, as it was given.
+
+    Raises:
+        ValueError: it has another scheme, no host, or no possible port; its words never repeat the address.
+    """
+    looks = f"it should look like {schemes[0]}://host:port/path"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"has a port that is no number from 1 to 65535; {looks}") from None
+    if parts.scheme not in schemes or not parts.hostname or any(c.isspace() for c in address):
+        raise ValueError(f"is not an address; {looks}")
+    if port == 0:
+        raise ValueError(f"has a port that is no number from 1 to 65535; {looks}")
+    return address
+
+
 def _parsed(address: str) -> URL:
     try:
         url = make_url(address)
@@ -237,7 +397,11 @@ def _fault(name: str, kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return f"{settings_file()}: there is no setting called {name}"
     reason = message.removeprefix("Value error, ")
-    return f"{_PREFIX}{name.upper()} {reason}" if reason.startswith("is ") else f"{_PREFIX}{name.upper()}: {reason}"
+    return (
+        f"{_PREFIX}{name.upper()} {reason}"
+        if reason.startswith(("is ", "has ", "names "))
+        else f"{_PREFIX}{name.upper()}: {reason}"
+    )
 
 
 def _missing_in_environment(error: ValidationError, needs: Collection[str]) -> list[str]:

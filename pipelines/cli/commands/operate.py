@@ -43,7 +43,7 @@ def doctor(context: click.Context, *, as_json: bool) -> None:
     from pipelines.cli.screen import show_diagnoses
     from trueup.stores.doctor import diagnose
 
-    diagnoses = diagnose(load_settings(()))
+    diagnoses = diagnose(load_settings((), is_home_needed=False))
     if as_json:
         say_json([diagnosis.as_dict() for diagnosis in diagnoses])
     else:

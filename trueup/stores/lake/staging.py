@@ -99,6 +99,7 @@ def _database(folder: Path, memory_gb: float) -> Iterator[duckdb.DuckDBPyConnect
         "autoinstall_known_extensions": False,
     }
     with duckdb.connect(":memory:", config=dict(settings)) as db:
+        db.execute("SET enable_progress_bar = false")  # it would be drawn into a command's output
         db.execute(f"SET threads = least(current_setting('threads'), {_THREADS_MAX})")
         yield db
 
