@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from trueup.engine.disputes import dated_disputes
-from trueup.engine.facts import Facts
+from trueup.engine.facts import Facts, materialize
 from trueup.engine.policy import Policy
 
 
@@ -147,8 +147,10 @@ def _internal_refunds(facts: Facts) -> pl.LazyFrame:
     """
     ids = facts["invoices"].select("invoice_id", object_id=pl.coalesce("stripe_invoice_id", "invoice_id"))
     payment = ["account_id", "provider_id"]
-    payments = (
-        facts.internal_charges.join(ids, on="invoice_id", how="inner", validate="m:1")
+    refunded = facts.internal_charges.filter(pl.col("amount_refunded") > 0).select(payment).unique()
+    payments = materialize(
+        facts.internal_charges.join(refunded, on=payment, how="semi")
+        .join(ids, on="invoice_id", how="inner", validate="m:1")
         .with_columns(pl.col("amount_refunded").max().over(payment))
         .sort("object_id", "charge_id")
         .unique(payment, keep="first", maintain_order=True)
@@ -165,22 +167,24 @@ def _with_reversal(invoices: pl.LazyFrame, returned: dict[str, pl.LazyFrame], po
     Out come invoice_id, base, paid (by then), refunded, lost, credited, reversal, reversal_at.
     """
     is_counted = {"refunded": policy.reopen_on_refund != "never", "lost": policy.reopen_on_lost_dispute}
-    back = pl.concat(
-        events.with_columns(kind=pl.lit(kind), is_counted=is_counted[kind]) for kind, events in returned.items()
+    back = materialize(
+        pl.concat(
+            events.with_columns(kind=pl.lit(kind), is_counted=is_counted[kind]) for kind, events in returned.items()
+        )
+    )
+    every = materialize(
+        invoices.select("invoice_id", "currency", "amount_due", "amount_paid", "base", "credited", paid="paid_by")
     )
     totals = back.group_by("invoice_id").agg(
         pl.col("amount").filter(pl.col("kind") == kind).sum().alias(kind) for kind in returned
     )
-    judged = (
-        invoices.select("invoice_id", "currency", "amount_due", "amount_paid", "base", "credited", paid="paid_by")
-        .join(totals, on="invoice_id", how="left", validate="m:1")
-        .with_columns(pl.col("refunded", "lost").fill_null(0))
-        .with_columns(explained=_explained(policy))
+    touched = materialize(  # few invoices: everything dear is worked out for them alone
+        every.join(totals, on="invoice_id", how="inner", validate="m:1").with_columns(explained=_explained(policy))
     )
     running = (
         back.filter("is_counted")
         .join(
-            judged.select("invoice_id", "currency", "amount_paid", "explained"),
+            touched.select("invoice_id", "currency", "amount_paid", "explained"),
             on="invoice_id",
             how="inner",
             validate="m:1",
@@ -196,10 +200,13 @@ def _with_reversal(invoices: pl.LazyFrame, returned: dict[str, pl.LazyFrame], po
         reversal=pl.col("reversal").max(),
         reversal_at=pl.col("at").filter(pl.col("reversal") > tolerance(policy)).min(),
     )
+    moved = touched.select("invoice_id", "refunded", "lost").join(
+        reversals, on="invoice_id", how="left", validate="1:1"
+    )
     return (
-        judged.select("invoice_id", "base", "paid", "refunded", "lost", "credited")
-        .join(reversals, on="invoice_id", how="left", validate="m:1")
-        .with_columns(pl.col("reversal").fill_null(0))
+        every.select("invoice_id", "base", "paid", "credited")
+        .join(moved, on="invoice_id", how="left", validate="m:1")
+        .with_columns(pl.col("refunded", "lost", "reversal").fill_null(0))
     )
 
 
