@@ -1,112 +1,72 @@
 """Applied corrections: an approved plan, written to the stores that are ours.
 
-This is the one asset that changes a store, and it is never made in the run that made the plan. Its accounts are looked
-at once more before anything is written; the gate and the writing itself are `trueup/stores/apply/apply.py`.
+This is the one asset that changes a store, and it is never made in the run that made the plan. Without a plan's id it
+writes nothing and says which job to launch. A dry run does the same work, rolls it back, and leaves an observation and
+no materialization. The writing is `trueup/stores/apply`, what is read before it `trueup/audit/apply_approved.py`.
 """
 
-import tempfile
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any, Final
 
 import dagster as dg
-import polars as pl
 
-from trueup.audit.gather import ScopeReading, gather_scope
-from trueup.audit.judge import Basis, judge, sweep_snapshot
-from trueup.audit.progress import working_on
+from assets.run import PLAN_TAG, tag_run
+from trueup.audit.apply_approved import apply_approved
 from trueup.audit.run_folder import run_folder, write_json
-from trueup.contract.schemas import CHANGES
-from trueup.correction.changes import changes
-from trueup.correction.plan import Plan
-from trueup.correction.refusals import SourceNotWhole
-from trueup.stores.apply.apply import Regather, apply_plan
 from trueup.stores.apply.outcomes import ApplyResult
-from trueup.stores.auditor.connection import utc_now
-from trueup.stores.auditor.plans import load_plan
-from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
+
+APPLIED: Final = "applied_corrections"
 
 
 class PlanToApply(dg.Config):
-    """Which plan; its approval is asked for when it is applied."""
+    """Which plan; its approval is verified when it is applied."""
 
-    plan_id: str
+    plan_id: str = ""
     dry_run: bool = False
 
 
-@dg.asset(deps=["plan_approval"], group_name="correction", kinds={"postgres"})
+@dg.multi_asset(
+    name=APPLIED,
+    specs=[
+        dg.AssetSpec(
+            APPLIED,
+            deps=["plan_approval"],
+            group_name="correction",
+            kinds={"postgres"},
+            owners=["team:A3-recompute"],
+            description="What became of every account of an approved plan.",
+            skippable=True,
+        )
+    ],
+    pool="apply",
+)
 def applied_corrections(
     context: dg.AssetExecutionContext, config: PlanToApply, settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult[None]:
-    """What became of every account of an approved plan."""
-    result = apply(settings, config.plan_id, dry_run=config.dry_run)
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:
+    """Apply the plan."""
+    if not config.plan_id:
+        context.log.warning("Nothing is applied: launch job apply_plan with the plan_id of an approved plan.")
+        return
+    tag_run(context, {PLAN_TAG: config.plan_id})
+    result = apply_approved(settings, config.plan_id, dry_run=config.dry_run)
     write_json(
         run_folder(settings, context.run.run_id) / "applied.json", result.as_dict() | {"exit_code": result.exit_code}
     )
-    return dg.MaterializeResult(
-        metadata={
-            "plan_id": result.plan_id,
-            "dry_run": result.is_dry_run,
-            "was_finished": result.was_finished,
-            "rows_written": result.rows_written,
-            "events_emitted": result.events_emitted,
-            **{f"accounts/{outcome}": accounts for outcome, accounts in result.counts.items()},
-        }
-    )
+    metadata = applied_metadata(result)
+    if result.is_dry_run:
+        context.log_event(dg.AssetObservation(APPLIED, description="A dry run: rolled back.", metadata=metadata))
+    else:
+        yield dg.MaterializeResult(asset_key=APPLIED, metadata=metadata)
 
 
-def apply(settings: Settings, plan_id: str, *, dry_run: bool = False) -> ApplyResult:
-    """Apply a plan, looking at its accounts once more.
-
-    Raises:
-        Refusal: the gate stays closed.
-        StoreError: a store could not be read whole, or the database broke off; apply again to finish what is left.
-    """
-    plan = load_plan(settings, plan_id).plan
-    with working_on("apply", len(plan.accounts)) as on_accounts:
-        done = 0
-
-        def progress(accounts: int, _all: int) -> None:
-            nonlocal done
-            on_accounts(accounts - done)
-            done = accounts
-
-        return apply_plan(settings, plan_id, regather=regather(settings, plan), dry_run=dry_run, on_progress=progress)
-
-
-def regather(settings: Settings, plan: Plan) -> Regather:
-    """A fresh reading at some accounts: the changes that are desired of them now.
-
-    The instant moves on by as long as the plan has waited, so that a payment since then counts. Rows that were written
-    a moment ago count too: whoever wrote them, what they say now is what the plan is held against.
-    """
-
-    def reading(accounts: frozenset[str]) -> pl.DataFrame:
-        as_of = _moved_on(plan.as_of, plan.created_at, utc_now())
-        with tempfile.TemporaryDirectory(prefix="trueup-") as folder:
-            seen = gather_scope(settings, Scope.of_accounts(accounts), Path(folder))
-            _refuse_broken(seen, settings)
-            basis = replace(Basis.of(settings, as_of), settle_minutes=0)
-            judgement = judge(sweep_snapshot(seen.snapshot(), basis), seen, basis)
-            judged = judgement.judged
-            found = changes(judgement.findings, judged.desired.lazy(), judged.facts, basis.policy, as_of)
-            return found.select(list(CHANGES))
-
-    return reading
-
-
-def _refuse_broken(seen: ScopeReading, settings: Settings) -> None:
-    """Raise SourceNotWhole if a store could not be read whole: what it did not say might be a payment."""
-    broken = seen.broken(settings.max_age_hours)
-    if broken:
-        told = "; ".join(seen.faults()) or ", ".join(f"{store}: {code}" for store, code in broken.items())
-        raise SourceNotWhole(
-            f"the plan's accounts could not be read again: {told}",
-            "Mend the store (`trueup doctor`) and apply the plan again.",
-            broken=broken,
-        )
-
-
-def _moved_on(as_of: datetime, created_at: datetime, now: datetime) -> datetime:
-    return as_of + (now - created_at)
+def applied_metadata(result: ApplyResult) -> dict[str, Any]:
+    """How many rows were written, and accounts by what became of them."""
+    return {
+        "plan_id": result.plan_id,
+        "dry_run": result.is_dry_run,
+        "was_finished": result.was_finished,
+        "rows_written": result.rows_written,
+        "events_emitted": result.events_emitted,
+        **{f"accounts/{outcome}": accounts for outcome, accounts in result.counts.items()},
+    }

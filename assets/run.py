@@ -1,61 +1,94 @@
-"""What one run is asked, and how a step of it finds its run.
+"""How a Dagster step finds its run, and what every materialization says of it.
 
-The terms are a resource that is configured at launch, so that they are typed once and hold for every step. What a run
-leaves behind, and where, is in `trueup/audit/run_folder.py`.
+A run's manifest, its folder and its inputs are the library's (`trueup/audit`); here Dagster's run is translated into
+them. Terms that cannot be meant end the run as canceled before any store is asked, so that no check turns red.
 """
 
-from datetime import datetime
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import dagster as dg
-from pydantic import Field
 
-from trueup.audit.run_folder import Run, run_folder
-from trueup.audit.terms import parse_instant, read_account_ids
-from trueup.stores.errors import SettingsError
-from trueup.stores.scope import Scope
+from trueup.audit.inputs import NoBaseRun, Stage, ensure, open_run
+from trueup.audit.run_folder import Run, find_run
+from trueup.audit.terms import Terms
+from trueup.engine.policy import PolicyError
+from trueup.stores.errors import AccountUnknown, SettingsError
 from trueup.stores.settings import Settings
 
-
-class AuditTerms(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """What one run is asked: typed into the launchpad once, or given by the command line."""
-
-    accounts: list[str] = Field(default=[], description="Audit these accounts only; empty for the whole fleet.")
-    accounts_file: str = Field(default="", description="A file with one account id per line, added to `accounts`.")
-    buckets: list[int] = Field(default=[], description="Audit these buckets of the fleet only.")
-    as_of: str = Field(default="", description="The instant to reason about, ISO 8601; empty for the run's start.")
-
-    def check(self) -> None:
-        """Refuse what cannot be meant, before anything starts: SettingsError."""
-        self.scope()
-        if self.as_of:
-            parse_instant(self.as_of)
-
-    def scope(self) -> Scope:
-        accounts = [*self.accounts, *read_account_ids(self.accounts_file)]
-        if accounts and self.buckets:
-            raise SettingsError(["both accounts and buckets were given"], "A run has one scope: give either.")
-        return Scope(
-            accounts=frozenset(accounts) if accounts else None,
-            buckets=tuple(sorted(set(self.buckets))) if self.buckets else None,
-        )
+FLEET: Final = Terms()
+SCOPE_TAG: Final = "trueup/scope"
+WHOLENESS_TAG: Final = "trueup/wholeness"
+PLAN_TAG: Final = "trueup/plan_id"
 
 
-def open_run(settings: Settings, terms: AuditTerms, run_id: str, started_at: datetime) -> Run:
-    """The run of this id, with its folder made."""
-    beyond = [bucket for bucket in terms.buckets if bucket not in range(settings.bucket_count)]
-    if beyond:
-        faults = [f"there is no bucket {bucket}" for bucket in beyond]
-        raise SettingsError(faults, f"Buckets are 0 to {settings.bucket_count - 1} (TRUEUP_BUCKET_COUNT).")
-    folder = run_folder(settings, run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    as_of = parse_instant(terms.as_of) if terms.as_of else started_at
-    return Run(run_id, folder, as_of, started_at, terms.scope())
+def run_that_reads(context: dg.AssetExecutionContext, settings: Settings, terms: Terms = FLEET) -> Run:
+    """The run of a step that reads stores itself, begun if this is its first step."""
+    return _open(context, settings, terms, reads_stores=True)
 
 
-def run_of(context: dg.AssetExecutionContext, settings: Settings, terms: AuditTerms) -> Run:
-    """The run that a Dagster step belongs to; every step of it sees the same instant."""
+def run_with(context: dg.AssetExecutionContext, settings: Settings, inputs: Stage) -> Run:
+    """The run of a step that needs the files of a stage: made in this run, or taken from an earlier one."""
+    run = _open(context, settings, FLEET, reads_stores=False)
+    with refused_as_canceled(context):
+        ensure(run, settings, inputs)
+    if run.manifest.base_run_id:
+        context.log.info("Inputs are taken from run %s (as of %s).", run.manifest.base_run_id, run.as_of.isoformat())
+    return run
+
+
+def run_metadata(run: Run) -> dict[str, Any]:
+    """What every materialization says of its run: scope, instant, and where its inputs come from."""
+    return {
+        "scope": run.scope.label,
+        "as_of": dg.MetadataValue.timestamp(run.as_of),
+        "policy_version": run.policy.version,
+        **(
+            {"inputs_from_run": dg.MetadataValue.dagster_run(run.manifest.base_run_id)}
+            if run.manifest.base_run_id
+            else {}
+        ),
+    }
+
+
+def tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
+    """Add tags to the run, by which it is found in the list of runs."""
+    context.instance.add_run_tags(context.run.run_id, dict(tags))
+
+
+@contextmanager
+def refused_as_canceled(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """End the run as canceled, with the refusal's own words in one event, where a launch asks what cannot be done.
+
+    A failed run would show every check that it was to evaluate as failed to execute; a canceled one shows them skipped.
+    """
+    try:
+        yield
+    except (SettingsError, PolicyError, NoBaseRun, AccountUnknown) as refusal:
+        context.instance.report_run_canceling(context.run, f"The launch is refused. {refusal}")
+        raise
+
+
+def _open(context: dg.AssetExecutionContext, settings: Settings, terms: Terms, *, reads_stores: bool) -> Run:
+    begun = find_run(settings, context.run.run_id)
+    if begun is not None:
+        return begun
     record = context.instance.get_run_record_by_id(context.run.run_id)
     if record is None:
         message = f"Dagster's instance does not know its own run {context.run.run_id}."
         raise LookupError(message)
-    return open_run(settings, terms, context.run.run_id, record.create_timestamp)
+    is_continued = context.run.step_keys_to_execute is not None
+    with refused_as_canceled(context):
+        run = open_run(
+            settings,
+            context.run.run_id,
+            record.create_timestamp,
+            terms,
+            parent_run_id=context.run.parent_run_id if is_continued else None,
+            reads_stores=reads_stores,
+        )
+    tag_run(context, {SCOPE_TAG: run.scope.label})
+    return run

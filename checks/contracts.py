@@ -4,10 +4,14 @@ One check per store over the violations that the sweep found. The rules themselv
 breaks one, are in `trueup/contract/rules.py`; here they are only counted and shown, by key and rule.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
-from trueup.audit.run_folder import read_frame, run_folder
+from checks.judging import cannot_tell, run_of_check, run_to_check
+from trueup.audit.gather import ScopeReading
 from trueup.contract.schemas import STORES
 from trueup.stores.settings import Settings
 
@@ -25,23 +29,28 @@ def contract_check(store: str) -> dg.AssetChecksDefinition:
     def rows_keep_their_contract(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
     ) -> dg.AssetCheckResult:
-        violations = read_frame(run_folder(settings, context.run.run_id) / "contract_violations.parquet")
-        return verdict(violations.filter(pl.col("store") == store))
+        run = run_to_check(context, settings, "facts")
+        fault = ScopeReading.at(run.initial).reads[store].fault
+        if fault:
+            return cannot_tell(fault, run_of_check(run))
+        return judge_contract(run.read("contract_violations").filter(pl.col("store") == store), run_of_check(run))
 
     return rows_keep_their_contract
 
 
-def verdict(violations: pl.DataFrame) -> dg.AssetCheckResult:
+def judge_contract(violations: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:
     """Whether there is no violation; the first of them by table, key and rule; how many by rule."""
     by_rule = dict(violations.group_by("rule").len().iter_rows())
     shown = violations.select("table", "key", "column", "rule").cast(pl.String()).head(ROWS_SHOWN)
     return dg.AssetCheckResult(
         passed=violations.is_empty(),
         severity=dg.AssetCheckSeverity.WARN,
+        description=f"{violations.height:,} rows break a rule",
         metadata={
             "contract_violations": violations.height,
             **{f"rule/{rule}": rows for rule, rows in by_rule.items()},
             "rows": dg.MetadataValue.md(_markdown_table(shown)),
+            **(metadata or {}),
         },
     )
 

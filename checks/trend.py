@@ -1,10 +1,10 @@
 """Trend: is the number of disagreeing accounts out of line with its own recent past, or above what is bearable?
 
-The number is held against earlier runs over the same accounts. Counts like these have a heavy upper tail (one stale
-webhook is a hundred accounts), so the measure is the median and the median absolute deviation, which a single bad day
-does not move: more than three scaled deviations above the median, and at least `RISE_MIN` accounts above it, is a rise.
-1.4826 scales the deviation to a standard deviation where the counts are normal. With fewer than `RUNS_MIN` earlier runs
-nothing can be said, and the check says so.
+The number is compared with earlier whole runs over the same accounts. Counts like these have a heavy upper tail (one
+stale webhook is a hundred accounts), so the measure is the median and the median absolute deviation, which a single bad
+day does not move: more than three scaled deviations above the median, and at least `RISE_MIN` accounts above it, is a
+rise. 1.4826 scales the deviation to a standard deviation where the counts are normal. With fewer than `RUNS_MIN`
+earlier runs there is nothing to compare with, and the check says so and passes; a run that could not see cannot tell.
 """
 
 from typing import Final
@@ -12,13 +12,14 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from trueup.audit.run_folder import read_json, run_folder
+from checks.judging import broken_stores, cannot_tell, named, run_of_check, run_to_check
+from trueup.audit.run_folder import read_json
 from trueup.stores.auditor.history import runs_over_time
 from trueup.stores.errors import StoreError
 from trueup.stores.settings import Settings
 
 RUNS_MIN: Final = 5
-RUNS_LOOKED_AT: Final = 30
+RUNS_COMPARED: Final = 30
 DEVIATIONS_MAX: Final = 3.0
 SCALE: Final = 1.4826
 RISE_MIN: Final = 10
@@ -29,28 +30,38 @@ def disagreements_do_not_rise(
     context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
     """Fails on a rise above the runs before it."""
+    run = run_to_check(context, settings)
+    broken = broken_stores(run)
+    if broken:
+        return cannot_tell(named(broken), run_of_check(run))
     try:
-        runs = runs_over_time(settings, runs=RUNS_LOOKED_AT)
+        runs = runs_over_time(settings, runs=RUNS_COMPARED)
     except StoreError as fault:
-        return _passed({"reason": f"There is no history: {fault.message}"})
-    mine = runs.filter(pl.col("run_id") == context.run.run_id)
+        return cannot_tell(f"there is no history: {fault.message}", run_of_check(run))
+    mine = runs.filter(pl.col("run_id") == run.manifest.reading_run_id) if runs.height else runs
     if mine.is_empty():
-        return _passed({"reason": "This run is not in the history."})
-    now = mine["accounts_disagreeing"].item()
+        return cannot_tell("this run is not in the history", run_of_check(run))
+    return judge_rise(mine["accounts_disagreeing"].item(), earlier_numbers(runs, mine))
+
+
+def earlier_numbers(runs: pl.DataFrame, mine: pl.DataFrame) -> pl.Series:
+    """The numbers of the whole runs before this one over the same accounts."""
     is_before = (pl.col("scope_key") == mine["scope_key"].item()) & (pl.col("number") < mine["number"].item())
-    return verdict(now, runs.filter(is_before)["accounts_disagreeing"])
+    return runs.filter(is_before, pl.col("broken") == "")["accounts_disagreeing"]
 
 
-def verdict(now: int, before: pl.Series) -> dg.AssetCheckResult:
+def judge_rise(now: int, before: pl.Series) -> dg.AssetCheckResult:
     """Whether a number is out of line with those before it."""
     if len(before) < RUNS_MIN:
-        return _passed({"accounts_disagreeing": now, "reason": f"{len(before)} earlier runs; {RUNS_MIN} are needed."})
+        words = f"{now:,} accounts; {len(before)} earlier runs, {RUNS_MIN} are needed to compare"
+        return dg.AssetCheckResult(passed=True, description=words, metadata={"accounts_disagreeing": now})
     middle = float(before.median() or 0)  # type: ignore[arg-type]
     deviation = float((before - middle).abs().median() or 0)  # type: ignore[arg-type]
     bound = middle + max(DEVIATIONS_MAX * SCALE * deviation, RISE_MIN)
     return dg.AssetCheckResult(
         passed=now <= bound,
         severity=dg.AssetCheckSeverity.WARN,
+        description=f"{now:,} accounts, {now - middle:+,.0f} against the median of {len(before)} runs",
         metadata={"accounts_disagreeing": now, "median_before": middle, "bound": bound, "runs_before": len(before)},
     )
 
@@ -59,19 +70,20 @@ def verdict(now: int, before: pl.Series) -> dg.AssetCheckResult:
 def disagreements_stay_bearable(
     context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
-    """Fails above an absolute share of the accounts that were looked at."""
-    manifest = read_json(run_folder(settings, context.run.run_id) / "manifest.json")
-    disagreeing, accounts = manifest["accounts_disagreeing"], manifest["accounts"]
+    """Fails above an absolute share of the accounts that were audited."""
+    run = run_to_check(context, settings)
+    broken = broken_stores(run)
+    if broken:
+        return cannot_tell(named(broken), run_of_check(run))
+    results = read_json(run.folder / "manifest.json")
+    disagreeing, accounts = results["accounts_disagreeing"], results["accounts"]
     share = disagreeing / accounts if accounts else 0.0
     return dg.AssetCheckResult(
         passed=share <= settings.disagreeing_share_max,
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"share_disagreeing": share, "share_max": settings.disagreeing_share_max},
+        description=f"{share:.2%} of {accounts:,} accounts; up to {settings.disagreeing_share_max:.2%}",
+        metadata={"share_disagreeing": share, "share_max": settings.disagreeing_share_max, **run_of_check(run)},
     )
-
-
-def _passed(metadata: dict[str, int | str]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
 
 
 TREND_CHECKS: Final = [disagreements_do_not_rise, disagreements_stay_bearable]

@@ -1,12 +1,12 @@
 """Wholeness: no plan is made from a snapshot in which a store is missing, stale or cut short.
 
 This is the one check that blocks: without it, an account that owes nothing and an account whose invoices could not be
-read would reading the same to a plan. The report is not blocked; it says what could not be told.
+read would look the same to a plan. The report is not blocked; it says what cannot be told.
 """
 
 import dagster as dg
 
-from trueup.audit.run_folder import read_json, run_folder
+from checks.judging import broken_stores, cannot_tell, named, run_of_check, run_to_check
 from trueup.stores.settings import Settings
 
 
@@ -17,10 +17,8 @@ def every_store_was_read_whole(
     context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
     """Fails, and so keeps a plan from being made, if a store is partial or stale."""
-    stores = read_json(run_folder(settings, context.run.run_id) / "manifest.json")["stores"]
-    broken = {name: store["broken"] for name, store in stores.items() if store["broken"]}
-    return dg.AssetCheckResult(
-        passed=not broken,
-        severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"broken_stores": len(broken), **broken},
-    )
+    run = run_to_check(context, settings)
+    broken = broken_stores(run)
+    if broken:
+        return cannot_tell(named(broken), {"broken_stores": len(broken), **broken, **run_of_check(run)})
+    return dg.AssetCheckResult(passed=True, description="All six stores", metadata={"broken_stores": 0})

@@ -15,13 +15,16 @@ from assets.applied import applied_corrections
 from assets.corrections import correction_plan, corrections
 from assets.facts import facts
 from assets.initial_reading import initial_reading
+from assets.manifest import run_manifest
 from assets.published import PLAN_APPROVAL, published_events
 from assets.recheck import recheck
-from assets.results import verdicts
+from assets.results import audit_results
+from assets.selection import SELECTION_ASSETS
 from assets.stores import STORE_ASSETS
 from checks.contracts import CONTRACT_CHECKS
 from checks.disagreements import GROUP_CHECKS
 from checks.expectations import EXPECTATION_CHECKS
+from checks.selection import SELECTION_CHECKS
 from checks.trend import TREND_CHECKS
 from checks.whole import every_store_was_read_whole
 from pipelines.jobs import JOBS
@@ -30,18 +33,27 @@ from pipelines.schedules import SCHEDULES
 from pipelines.sensors import SENSORS
 
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
+    run_manifest,
     *STORE_ASSETS,
     facts,
     initial_reading,
     recheck,
-    verdicts,
+    audit_results,
     corrections,
     correction_plan,
     PLAN_APPROVAL,
     applied_corrections,
     published_events,
+    *SELECTION_ASSETS,
 ]
-CHECKS = [*CONTRACT_CHECKS, *GROUP_CHECKS, *TREND_CHECKS, every_store_was_read_whole, *EXPECTATION_CHECKS]
+CHECKS = [
+    *CONTRACT_CHECKS,
+    *GROUP_CHECKS,
+    *TREND_CHECKS,
+    every_store_was_read_whole,
+    *SELECTION_CHECKS,
+    *EXPECTATION_CHECKS,
+]
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -9,7 +9,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.run import AuditTerms
 from trueup.audit.gather import Readings, reading
 from trueup.stores.settings import load_settings
 
@@ -35,6 +34,5 @@ def build_resources(overrides: Mapping[str, Any] | None = None) -> dict[str, Any
     return {
         "settings": settings_from_environment,
         "readings": readings_of_run,
-        "terms": AuditTerms.configure_at_launch(),
         **(overrides or {}),
     }

@@ -54,8 +54,13 @@ def next_attempt(instance: dg.DagsterInstance, plan_id: str, status: str) -> int
     made = instance.get_runs(dg.RunsFilter(job_name="apply_plan", tags={PLAN_TAG: plan_id}))
     if any(run.status in BUSY for run in made):
         return None
-    attempts_max = 1 if status == "approved" else ATTEMPTS_MAX
-    return len(made) + 1 if len(made) < attempts_max else None
+    is_refused = status == "approved" and any(_has_failed_step(instance, run.run_id) for run in made)
+    return len(made) + 1 if not is_refused and len(made) < ATTEMPTS_MAX else None
+
+
+def _has_failed_step(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run ended by an error of its own, a refusal among them; one whose process died has no such event."""
+    return bool(instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records)
 
 
 @dg.sensor(

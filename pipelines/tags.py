@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-PLAN_TAG: Final = "trueup/plan_id"
+from assets.run import PLAN_TAG, SCOPE_TAG, WHOLENESS_TAG
+
+__all__ = ["EVENTS_TAG", "PLAN_TAG", "SCOPE_TAG", "WHOLENESS_TAG"]
+
 EVENTS_TAG: Final = "trueup/waiting_events"

@@ -24,6 +24,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have TRUEUP_… set; no test is to read it."""
     for name in [name for name in os.environ if name.startswith("TRUEUP_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("TRUEUP_DAGSTER_STORAGE", "sqlite")  # a server for each home would cost seconds in each test
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ a failed one. Databases are read for this anew; Stripe's lists are those of the 
 because reading them again takes minutes and tells no more.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,11 +41,19 @@ def store_checks(store: str) -> dg.AssetChecksDefinition:
         name=f"contract_of_{store}",
         description=f"What {store} promises of its rows, judged by Great Expectations and by the sweep.",
         specs=[check_spec(one) for suite in suites_of(store) for one in suite.expected],
+        can_subset=True,
     )
-    def contract_of_store(settings: dg.ResourceParam[Settings]) -> Iterator[dg.AssetCheckResult]:
-        for suite, counts, broken in judge_store(settings, store):
+    def contract_of_store(
+        context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.AssetCheckResult]:
+        chosen = context.selected_asset_check_keys
+        tables = {
+            suite.table for suite in suites_of(store) if asset_of(suite.table) in {key.asset_key for key in chosen}
+        }
+        for suite, counts, broken in judge_store(settings, store, tables):
             for one in suite.expected:
-                yield verdict(one, counts[one.claim], broken[one.claim])
+                if dg.AssetCheckKey(asset_of(one.table), one.claim) in chosen:
+                    yield verdict(one, counts[one.claim], broken[one.claim])
 
     return contract_of_store
 
@@ -64,19 +70,19 @@ def asset_of(table: str) -> dg.AssetKey:
     return dg.AssetKey([TABLES[table].store, table.removeprefix("stripe_")])
 
 
-def judge_store(settings: Settings, store: str) -> Judged:
-    """Each suite of a store, with what Great Expectations counted and what the sweep found.
+def judge_store(settings: Settings, store: str, tables: Collection[str] | None = None) -> Judged:
+    """Each suite of a store, or of some of its tables, with what Great Expectations counted and what the sweep found.
 
     Raises:
         StoreError: a database could not be read.
         RunUnknown: no audit of the fleet has kept Stripe's lists yet.
     """
-    return judge_stripe(settings) if store == "stripe" else judge_tables(settings, store)
+    suites = [suite for suite in suites_of(store) if tables is None or suite.table in tables]
+    return judge_stripe(settings, suites) if store == "stripe" else judge_tables(settings, suites)
 
 
-def judge_tables(settings: Settings, store: str) -> Judged:
+def judge_tables(settings: Settings, suites: Sequence[Suite]) -> Judged:
     """The suites of a store that is in a database, judged at one instant of it."""
-    suites = suites_of(store)
     [database] = [name for name in DATABASES if name == DATABASE_OF[suites[0].table]]
     with open_reading(settings, database) as reading, judging_database(reading) as judge, _folder() as folder:
         for suite in suites:
@@ -84,14 +90,14 @@ def judge_tables(settings: Settings, store: str) -> Judged:
             yield suite, judge.judge(suite), sweep_suite(read.scan(), suite)
 
 
-def judge_stripe(settings: Settings) -> Judged:
+def judge_stripe(settings: Settings, suites: Sequence[Suite]) -> Judged:
     """The suites of Stripe's lists, as the last audit of the fleet kept them."""
     lake = Lake.of(settings)
     run = lake.latest()
     if run is None:
         raise RunUnknown("No audit of the fleet has kept Stripe's lists yet.", "Run `trueup audit` first.")
     snapshot = lake.open(run.run_id)
-    for suite in suites_of("stripe"):
+    for suite in suites:
         rows = snapshot[suite.table]
         yield suite, judge_frame(rows, suite), sweep_suite(rows, suite)
 

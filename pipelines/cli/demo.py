@@ -23,6 +23,7 @@ from pipelines.cli.report_to_dagster import mirror_approval
 from pipelines.cli.screen import codes_table, headline, matrix_table, plain_table, show_applied, show_plan
 from pipelines.cli.terminal import shown_progress, wide_console
 from pipelines.cli.ui import ended_by_signals
+from pipelines.instance import instance_database, make_instance
 from trueup.audit.progress import working_on
 from trueup.audit.results import Result, open_result
 from trueup.audit.run_folder import read_json, run_folder
@@ -42,7 +43,13 @@ PLAN_CHANGES_SHOWN: Final = 8
 def run_demo(settings: Settings, accounts: int, drift: int, seed: int, *, is_quiet: bool = False) -> dict[str, Any]:
     """The demo, told on the terminal; what came of it."""
     demo = Demo(settings, wide_console(is_quiet=is_quiet))
-    with ended_by_signals(), shown_progress(), local_stores(settings, demo_folder(settings), is_new=True) as stores:
+    with (
+        ended_by_signals(),
+        shown_progress(),
+        instance_database(settings),
+        local_stores(settings, demo_folder(settings), is_new=True) as stores,
+    ):
+        make_instance(settings)
         return demo.run(stores, accounts, drift, seed)
 
 

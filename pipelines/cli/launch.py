@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from assets.run import AuditTerms
 from pipelines.definitions import build_defs
 from pipelines.instance import open_instance
+from pipelines.jobs import job_for
+from pipelines.origin import give_origin
+from trueup.audit.terms import Terms
 from trueup.correction.refusals import Refusal
 from trueup.engine.policy import PolicyError
 from trueup.stores.errors import EXIT_WRONG_USE, TrueupError
@@ -52,7 +54,7 @@ class Outcome:
 def launch(
     settings: Settings,
     job: str,
-    terms: AuditTerms | None = None,
+    terms: Terms | None = None,
     *,
     ops: Mapping[str, Mapping[str, Any]] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -74,16 +76,18 @@ def launch(
         KeyboardInterrupt: somebody interrupted it.
     """
     config: dict[str, Any] = {**QUIET, "ops": {name: {"config": dict(values)} for name, values in (ops or {}).items()}}
-    if terms is not None:
-        config["resources"] = {"terms": {"config": _terms_config(terms)}}
+    if terms is not None and not terms.is_of_fleet:
+        job = job_for(job, terms)
+        config["ops"]["selection"] = {"config": _terms_config(terms)}
     with open_instance(instance_of or settings) as instance:
+        give_origin(instance, job)
         resolved = build_defs({"settings": settings}).resolve_job_def(job)
         result = resolved.execute_in_process(instance=instance, run_config=config, tags=tags, raise_on_error=False)
     _raise_fault(result)
     return Outcome(result.run_id, _checks_of(result), _metadata_of(result))
 
 
-def _terms_config(terms: AuditTerms) -> dict[str, Any]:
+def _terms_config(terms: Terms) -> dict[str, Any]:
     return {
         "accounts": list(terms.accounts),
         "accounts_file": terms.accounts_file,

@@ -16,8 +16,8 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from assets.run import AuditTerms
 from trueup.audit.progress import watched_by
+from trueup.audit.terms import Terms
 from trueup.engine.policy import load_policy
 from trueup.stores.settings import Settings, load_settings
 
@@ -60,12 +60,12 @@ def scope_options(command: Command) -> Command:
     return command
 
 
-def terms_of(accounts: str, accounts_file: str, buckets: tuple[int, ...], as_of: str) -> AuditTerms:
+def terms_of(accounts: str, accounts_file: str, buckets: tuple[int, ...], as_of: str) -> Terms:
     """What the scope options ask, checked before anything starts."""
     named = [account.strip() for account in accounts.split(",") if account.strip()]
     if accounts and not named:
         raise click.BadParameter("it names no account", param_hint="--accounts")
-    terms = AuditTerms(accounts=named, accounts_file=accounts_file, buckets=list(buckets), as_of=as_of)
+    terms = Terms(tuple(named), accounts_file, buckets, as_of)
     terms.check()
     return terms
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from pipelines.instance import dagster_home, make_instance
+from pipelines.instance import dagster_home, instance_database, make_instance
 from trueup.stores.errors import TrueupError
 from trueup.stores.settings import Settings, project_root
 
@@ -33,24 +33,25 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         PagesEnded: one of the two ended by itself; its own words are above.
     """
-    make_instance(settings)  # else the server and the daemon both make a new one's tables, and one of them fails
-    workspace = project_root() / "workspace.yaml"
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(dagster_home(settings)),
-        "TRUEUP_HOME": str(settings.home),
-        "PYTHONPATH": os.pathsep.join([str(project_root()), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
-    web = ["dagster_webserver", "--host", host, "--port", str(port), "--workspace", str(workspace)]
-    daemon = ["dagster._daemon", "run", "--workspace", str(workspace)]
-    with ended_by_signals(), _children(environment, web, daemon) as children:
-        print(f"http://{host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: T201 -- what the caller waits for
-        while all(child.poll() is None for child in children):
-            time.sleep(LOOK_EVERY_SECONDS)
-        raise PagesEnded(
-            "Dagster's web server or daemon ended by itself.",
-            f"Its own words are above. Is port {port} taken? `trueup ui --port N` takes another.",
-        )
+    with instance_database(settings):
+        make_instance(settings)  # else the server and the daemon both make a new one's tables, and one of them fails
+        workspace = project_root() / "workspace.yaml"
+        environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(dagster_home(settings)),
+            "TRUEUP_HOME": str(settings.home),
+            "PYTHONPATH": os.pathsep.join([str(project_root()), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
+        web = ["dagster_webserver", "--host", host, "--port", str(port), "--workspace", str(workspace)]
+        daemon = ["dagster._daemon", "run", "--workspace", str(workspace)]
+        with ended_by_signals(), _children(environment, web, daemon) as children:
+            print(f"http://{host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: T201 -- what the caller waits for
+            while all(child.poll() is None for child in children):
+                time.sleep(LOOK_EVERY_SECONDS)
+            raise PagesEnded(
+                "Dagster's web server or daemon ended by itself.",
+                f"Its own words are above. Is port {port} taken? `trueup ui --port N` takes another.",
+            )
 
 
 @contextmanager

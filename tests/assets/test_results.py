@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from assets.results import tables_of_findings
+from assets.results_metadata import tables_of_findings
 from trueup.contract.schemas import FINDINGS
 
 AS_OF = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from trueup.audit.charts import RUNS_IN_COLUMNS, charts_of, in_markdown
+from trueup.audit.manifest import Manifest
 from trueup.audit.report import Report, ages_of, report_of_run
 from trueup.audit.run_folder import Run
 from trueup.contract.schemas import FINDINGS, STORES
@@ -47,8 +48,10 @@ def report(runs: int, codes: int = 3, *, has_findings_last: bool = True) -> Repo
     ]
     return Report(
         scope="fleet",
+        wholeness="whole",
         runs=pl.DataFrame(
             {"number": range(runs), "as_of": instants, "accounts": 10, "accounts_disagreeing": 2, "findings": 3}
+            | {"broken": ""}
         ),
         by_code=pl.DataFrame(told),
         ages=ages_of(pl.DataFrame(seen, schema_overrides=FINDINGS), AS_OF),
@@ -102,6 +105,16 @@ def test_runs_within_a_minute_are_told_apart_by_their_seconds() -> None:
     assert {"20 Nov 12:00:00", "20 Nov 12:00:15"} <= over_time & by_code
 
 
+def test_a_run_that_could_not_see_breaks_the_line_and_is_marked() -> None:
+    shown = report(3)
+    blind = pl.Series("broken", ["", "stripe SRC_PARTIAL", ""])
+    drawn = charts_of(replace(shown, runs=shown.runs.with_columns(blind)))[0]
+    line = next(iter(drawn.spec()["datasets"].values()))
+
+    assert "cannot tell" in words_in(images(drawn.markdown())[0])
+    assert [row["accounts_disagreeing"] for row in line] == [2, None, 2]
+
+
 def test_what_has_been_open_longest_is_told_in_words() -> None:
     spans = {"within a day", "over a day ago", "over a week ago", "over 30 days ago"}
 
@@ -110,7 +123,7 @@ def test_what_has_been_open_longest_is_told_in_words() -> None:
 
 def test_a_run_that_the_history_does_not_keep_is_drawn_alone(tmp_path: Path) -> None:
     nowhere = Settings(subs_api_url="postgresql+psycopg://nobody@/nothing?host=/nowhere")
-    run = Run("r1", tmp_path, AS_OF, AS_OF, Scope())
+    run = Run(Manifest.of_launch(nowhere, "r1", AS_OF, Scope.fleet()), tmp_path)
     row = {"account_id": "a1", "code": "MAP_MISSING", "severity": "S1", "owner": "A1 setup", "first_seen_at": AS_OF}
     flags = {"is_settling": False, "is_suppressed": False}
     findings = pl.DataFrame([row | flags], schema_overrides=FINDINGS)

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from tests.audit.test_partitions import AS_OF, look_at
 from trueup.audit.cluster import on_each
 from trueup.audit.gather import ScopeReading
-from trueup.audit.judge import StoredJudgement
+from trueup.audit.judge import Basis, StoredJudgement
 from trueup.audit.partitions import archive_reading, judge_partitions, partitions_of, sweep_partitions
 from trueup.stores.errors import TrueupError
 from trueup.stores.scope import Scope
@@ -34,8 +34,8 @@ def scheduler() -> Iterator[str]:
 def judged(reading: ScopeReading, settings: Settings) -> StoredJudgement:
     partitions = partitions_of(reading, Scope.fleet(), settings, "run")
     assert len(partitions) == settings.bucket_count + 1
-    sweep_partitions(partitions, settings, AS_OF)
-    return judge_partitions(partitions, settings, AS_OF)
+    sweep_partitions(partitions, settings, Basis.of(settings, AS_OF))
+    return judge_partitions(partitions, settings, Basis.of(settings, AS_OF))
 
 
 def test_workers_give_the_results_that_one_machine_gives(scheduler: str, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.run import AuditTerms, open_run, parse_instant
 from trueup.audit.gather import ScopeReading, StoreRead
 from trueup.audit.progress import watched_by, working_on
+from trueup.audit.terms import Terms, parse_instant
 from trueup.contract.schemas import STORES
 from trueup.stores.errors import SettingsError
 from trueup.stores.settings import Settings
@@ -47,12 +47,13 @@ def test_an_instant_without_an_offset_is_utc() -> None:
 
 def test_a_bucket_that_there_is_not_is_refused(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="there is no bucket 16"):
-        open_run(settings, AuditTerms(buckets=[3, 16]), "run", NOW)
+        Terms(buckets=(3, 16)).manifest(settings, "run", NOW)
 
 
-def test_an_accounts_file_leaves_out_blank_lines_and_comments(tmp_path: Path) -> None:
+def test_an_accounts_file_leaves_out_blank_lines_and_comments(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "accounts").write_text("# churned\n\n acc_1 \nacc_2\n")
-    scope = AuditTerms(accounts=["acc_3"], accounts_file=str(tmp_path / "accounts")).scope()
+    terms = Terms(accounts=("acc_3",), accounts_file=str(tmp_path / "accounts"))
+    scope = terms.manifest(settings, "run", NOW).scope
 
     assert scope.accounts == {"acc_1", "acc_2", "acc_3"}
 

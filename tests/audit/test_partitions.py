@@ -30,6 +30,7 @@ import re, sys
 from datetime import datetime
 from pathlib import Path
 from trueup.audit.gather import ScopeReading
+from trueup.audit.judge import Basis
 from trueup.audit.partitions import judge_partitions, partitions_of, sweep_partitions
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
@@ -41,8 +42,9 @@ home, folder, at_once, buckets, as_of = sys.argv[1:]
 settings = Settings(home=home, accounts_at_once=int(at_once), bucket_count=int(buckets))
 partitions = partitions_of(ScopeReading.at(Path(folder)), Scope.fleet(), settings, "run")
 before = peak()
-sweep_partitions(partitions, settings, datetime.fromisoformat(as_of))
-judged = judge_partitions(partitions, settings, datetime.fromisoformat(as_of))
+basis = Basis.of(settings, datetime.fromisoformat(as_of))
+sweep_partitions(partitions, settings, basis)
+judged = judge_partitions(partitions, settings, basis)
 print(len(partitions), judged.desired.collect().height, peak() - before)
 """
 

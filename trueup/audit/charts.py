@@ -22,6 +22,7 @@ from trueup.contract.schemas import STORES
 
 RUNS_IN_COLUMNS: Final = 10  # more columns than this leave no room for their numbers
 ALARM: Final = "#c0392b"
+GREY: Final = "#7f8c8d"
 SEVERITY_COLOURS: Final = {"S1": ALARM, "S2": "#e67e22", "S3": "#2980b9", "S4": "#95a5a6", "none": "#8e44ad"}
 FEW_TO_MANY: Final = ["#ffffff", "#fde0d2", "#fcaf94", "#fb7050", "#d42a20", "#8f0d14"]
 DARK: Final = 0.66  # where on that scale black figures can no longer be read
@@ -92,11 +93,14 @@ def charts_of_stores(matrix: pl.DataFrame) -> list[Chart]:
 
 
 def _over_time(runs: pl.DataFrame) -> Any:  # noqa: ANN401 -- Altair has no types
-    return (
-        alt.Chart(runs)
+    """The number by run; a run that could not rely on a store breaks the line and is marked."""
+    number = pl.when(pl.col("broken") == "").then(pl.col("accounts_disagreeing"))
+    instants = alt.X("as_of:T", title="as of, UTC", scale=alt.Scale(type="utc", padding=20), axis=_instants(runs))
+    line = (
+        alt.Chart(runs.with_columns(accounts_disagreeing=number))
         .mark_line(color=ALARM, point=alt.OverlayMarkDef(color=ALARM, size=40))
         .encode(
-            x=alt.X("as_of:T", title="as of, UTC", scale=alt.Scale(type="utc", padding=20), axis=_instants(runs)),
+            x=instants,
             y=alt.Y(
                 "accounts_disagreeing:Q",
                 title="accounts",
@@ -105,8 +109,19 @@ def _over_time(runs: pl.DataFrame) -> Any:  # noqa: ANN401 -- Altair has no type
             ),
             tooltip=["as_of:T", "accounts_disagreeing:Q", "accounts:Q", "findings:Q"],
         )
-        .properties(width=WIDE, height=200)
     )
+    blind = runs.filter(pl.col("broken") != "")
+    marks = [] if blind.is_empty() else _marks_of_blind_runs(blind, instants)
+    return alt.layer(line, *marks).properties(width=WIDE, height=200)
+
+
+def _marks_of_blind_runs(blind: pl.DataFrame, instants: Any) -> list[Any]:  # noqa: ANN401
+    """A dashed line and words where a run could not see."""
+    base = alt.Chart(blind).encode(x=instants, tooltip=["as_of:T", "broken:N"])
+    words = base.mark_text(text="cannot tell", angle=270, align="left", dx=-90, dy=-6, color=GREY).encode(
+        y=alt.value(0)
+    )
+    return [base.mark_rule(color=GREY, strokeDash=[4, 3]), words]
 
 
 def _codes_over_time(runs: pl.DataFrame, by_code: pl.DataFrame) -> Any:  # noqa: ANN401

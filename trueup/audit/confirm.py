@@ -22,7 +22,6 @@ from trueup.correction.changes import changes
 from trueup.drift import confirm
 from trueup.drift.healing import Sight
 from trueup.engine.policy import Policy
-from trueup.stores.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ class Confirmed:
     read_again: pl.Expr  # over account_id and object_id: whether the recheck covered the row
 
     @classmethod
-    def of(cls, run: Run, settings: Settings) -> Self:
+    def of(cls, run: Run) -> Self:
         """What both readings of a run left in its folder."""
         first = stored_judgement(ScopeReading.at(run.initial))
         second = stored_judgement(ScopeReading.at(run.recheck)) if run.recheck.exists() else None
-        is_reported = run.scope.reports_on(pl.col("account_id"), settings.bucket_count)
+        is_reported = run.scope.reports_on(pl.col("account_id"), run.manifest.bucket_count)
         again = read_json(run.folder / "recheck.json")
         if again["is_whole_scope"]:
             return cls(first, second, is_reported, pl.lit(True))

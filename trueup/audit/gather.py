@@ -17,8 +17,8 @@ from typing import Final, Self
 
 import polars as pl
 
+from trueup.audit.files import read_json, write_frame, write_json
 from trueup.audit.progress import working_on
-from trueup.audit.run_folder import read_json, write_frame, write_json
 from trueup.contract.schemas import INSTANT, STORES, TABLES, Snapshot, empty
 from trueup.stores.auditor.history import last_row_counts
 from trueup.stores.errors import StoreError
@@ -84,7 +84,7 @@ class ScopeReading:
     @classmethod
     def at(cls, folder: Path) -> Self:
         """The reading that this folder stores."""
-        return cls(folder, {store: _read_stored(folder, store) for store in STORES})
+        return cls(folder, {store: read_store_json(folder, store) for store in STORES})
 
     def snapshot(self) -> Snapshot:
         return with_unreadable({name: pl.scan_parquet(self.folder / f"{name}.parquet") for name in TABLES}, self.folder)
@@ -170,20 +170,25 @@ def gather_scope(
     return ScopeReading.at(folder)
 
 
-def gather_store(source: Readings, store: str, scope: Scope, folder: Path) -> StoreRead:
+def gather_store(
+    source: Readings, store: str, scope: Scope, folder: Path, tables: Sequence[str] | None = None
+) -> StoreRead:
     """Read one store of the scope; trouble with a store is described in what is returned, and stored.
+
+    `tables` are those of its tables that are read; left out, all. Stripe is always read as a whole, since its lists
+    depend on each other. Tables that are left out have no file.
 
     Raises:
         AccountUnknown: an account that the scope names is in no store.
     """
-    if (folder / f"{store}.json").exists():  # of a subset, Stripe is read as soon as another store hangs on it
-        return _read_stored(folder, store)
+    if has_read(folder, store):  # of a subset, Stripe is read as soon as another store hangs on it
+        return read_store_json(folder, store)
     expanded = source.expanded(scope)
     try:
         read = (
             _read_stripe(source, expanded, folder)
             if store == "stripe"
-            else _read_tables(source, store, expanded, folder)
+            else _read_tables(source, store, expanded, folder, tables or tables_of(store))
         )
     except StoreError as fault:
         read = _nothing_of(store, fault, folder)
@@ -191,14 +196,18 @@ def gather_store(source: Readings, store: str, scope: Scope, folder: Path) -> St
     return read
 
 
+def has_read(folder: Path, store: str) -> bool:
+    """Whether a reading's folder has the store, whole or not."""
+    return (folder / f"{store}.json").exists()
+
+
 def tables_of(store: str) -> list[str]:
     """The tables of a store, in the order of docs/contract/STORES.md."""
     return [name for name, table in TABLES.items() if table.store == store]
 
 
-def _read_tables(source: Readings, store: str, expanded: Scope, folder: Path) -> StoreRead:
-    """One store that is in a database, every table at the reading's instant."""
-    names = tables_of(store)
+def _read_tables(source: Readings, store: str, expanded: Scope, folder: Path, names: Sequence[str]) -> StoreRead:
+    """One store that is in a database, these tables at the reading's instant."""
     held = source.of(DATABASE_OF_STORE[store])
     if store in HANG_ON_STRIPE and not expanded.is_fleet:
         expanded = expand_by_stripe(expanded, _stripe_of(source, expanded, folder))
@@ -260,6 +269,7 @@ def _nothing_of(store: str, fault: StoreError, folder: Path) -> StoreRead:
     return StoreRead(store, datetime.now(UTC), fault=str(fault))
 
 
-def _read_stored(folder: Path, store: str) -> StoreRead:
+def read_store_json(folder: Path, store: str) -> StoreRead:
+    """What a reading's folder has of one store."""
     stored = read_json(folder / f"{store}.json")
     return StoreRead(**{**stored, "observed_at": datetime.fromisoformat(stored["observed_at"])})

@@ -17,7 +17,8 @@ from typing import Protocol, Self
 
 import polars as pl
 
-from trueup.audit.run_folder import write_frame
+from trueup.audit.files import write_frame
+from trueup.audit.manifest import Manifest
 from trueup.contract import SweepResult, sweep
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.correction.changes import CORRECTED_FROM, rows_behind
@@ -56,6 +57,11 @@ class Basis:
     @classmethod
     def of(cls, settings: Settings, as_of: datetime) -> Self:
         return cls(load_policy(settings.policy), as_of, settings.max_age_hours, settings.settle_minutes)
+
+    @classmethod
+    def of_run(cls, manifest: Manifest) -> Self:
+        """What every stage of a run judges by, whatever has become of the settings since it began."""
+        return cls(manifest.policy, manifest.as_of, manifest.max_age_hours, manifest.settle_minutes)
 
 
 def sweep_snapshot(snapshot: Snapshot, basis: Basis) -> SweepResult:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from trueup.audit.cluster import on_each
+from trueup.audit.files import read_frame, write_frame
 from trueup.audit.gather import ScopeReading
 from trueup.audit.judge import (
     Basis,
@@ -29,7 +29,6 @@ from trueup.audit.judge import (
     write_snapshot,
 )
 from trueup.audit.progress import working_on
-from trueup.audit.run_folder import read_frame, write_frame
 from trueup.contract import SweepResult
 from trueup.contract.schemas import Snapshot
 from trueup.stores.lake.tables import Lake
@@ -119,14 +118,14 @@ def _accounts(reading: ScopeReading) -> int:
     return max(rows.get(table, 0) for table in ("accounts", "subs_account", "subs_customer", "stripe_customers"))
 
 
-def sweep_partitions(partitions: Sequence[Partition], settings: Settings, as_of: datetime) -> pl.DataFrame:
+def sweep_partitions(partitions: Sequence[Partition], settings: Settings, basis: Basis) -> pl.DataFrame:
     """Sweep every partition and store its facts; the violations of all partitions, each once."""
-    return pl.concat(on_each("sweep", partial(_sweep, basis=Basis.of(settings, as_of)), partitions, settings))
+    return pl.concat(on_each("sweep", partial(_sweep, basis=basis), partitions, settings))
 
 
-def judge_partitions(partitions: Sequence[Partition], settings: Settings, as_of: datetime) -> StoredJudgement:
+def judge_partitions(partitions: Sequence[Partition], settings: Settings, basis: Basis) -> StoredJudgement:
     """Judge every partition on the facts that were stored, and store what comes of it."""
-    for _ in on_each("judge", partial(_judge, basis=Basis.of(settings, as_of)), partitions, settings):
+    for _ in on_each("judge", partial(_judge, basis=basis), partitions, settings):
         pass
     return stored_judgement(partitions[0].reading)
 

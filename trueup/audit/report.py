@@ -30,11 +30,13 @@ SPANS: Final = ("within a day", "over a day ago", "over a week ago", "over 30 da
 class Report:
     """The frames behind the charts.
 
-    runs: number, as_of, accounts, accounts_disagreeing. by_code: number, as_of, code, category, severity, owner,
+    runs: number, as_of, accounts, accounts_disagreeing, findings, broken (empty where every store was read whole; else
+    the run could not see, and its number is a gap). by_code: number, as_of, code, category, severity, owner,
     accounts, findings. ages: code, severity, owner, age_days, findings. matrix: store_a, store_b, accounts.
     """
 
     scope: str
+    wholeness: str  # of the last run: "whole", or which stores it could not rely on
     runs: pl.DataFrame
     by_code: pl.DataFrame
     ages: pl.DataFrame
@@ -48,6 +50,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         return {
             "scope": self.scope,
+            "wholeness": self.wholeness,
             "runs": self.runs.to_dicts(),
             "by_code": self.by_code.to_dicts(),
             "ages": self.ages.to_dicts(),
@@ -73,23 +76,26 @@ def gather_report(settings: Settings) -> Report:
     shown = over_the_same_accounts(runs, fleet if fleet.height else runs)
     return Report(
         scope=str(shown["scope"][-1]),
-        runs=shown.select("run_id", "number", "as_of", "accounts", "accounts_disagreeing", "findings"),
+        wholeness=f"not whole: {shown['broken'][-1]}" if shown["broken"][-1] else "whole",
+        runs=shown.select("run_id", "number", "as_of", "accounts", "accounts_disagreeing", "findings", "broken"),
         by_code=codes_over_time(settings, shown),
         ages=ages_of(open_findings(settings), shown.select(pl.col("as_of").max()).item()),
         matrix=_matrix(settings, shown["run_id"].to_list()),
     )
 
 
-def report_of_run(settings: Settings, run: Run, accounts: int, findings: pl.DataFrame, matrix: pl.DataFrame) -> Report:
+def report_of_run(
+    settings: Settings, run: Run, accounts: int, findings: pl.DataFrame, matrix: pl.DataFrame, wholeness: str = "whole"
+) -> Report:
     """What a run found, after those over the same accounts that the history keeps; alone where it keeps none."""
     try:
         runs = runs_over_time(settings, runs=RUNS_SHOWN)
-        mine = runs.filter(pl.col("run_id") == run.run_id) if runs.height else runs
-        shown = over_the_same_accounts(runs, mine) if mine.height else _alone(run, accounts, findings)
+        mine = runs.filter(pl.col("run_id") == run.manifest.reading_run_id) if runs.height else runs
+        shown = over_the_same_accounts(runs, mine) if mine.height else _alone(run, accounts, findings, wholeness)
         history = codes_over_time(settings, shown) if mine.height else _codes_alone(run, findings)
     except StoreError:
-        shown, history = _alone(run, accounts, findings), _codes_alone(run, findings)
-    return Report(run.scope.label, shown.select(list(_RUNS)), history, ages_of(findings, run.as_of), matrix)
+        shown, history = _alone(run, accounts, findings, wholeness), _codes_alone(run, findings)
+    return Report(run.scope.label, wholeness, shown.select(list(_RUNS)), history, ages_of(findings, run.as_of), matrix)
 
 
 def over_the_same_accounts(runs: pl.DataFrame, one: pl.DataFrame) -> pl.DataFrame:
@@ -149,8 +155,16 @@ def _matrix(settings: Settings, run_ids: list[str]) -> pl.DataFrame:
     return pl.DataFrame(schema=MATRIX)
 
 
-def _alone(run: Run, accounts: int, findings: pl.DataFrame) -> pl.DataFrame:
-    row = (run.run_id, 0, run.as_of, accounts, disagreeing_accounts(findings), findings.height)
+def _alone(run: Run, accounts: int, findings: pl.DataFrame, wholeness: str) -> pl.DataFrame:
+    row = (
+        run.run_id,
+        0,
+        run.as_of,
+        accounts,
+        disagreeing_accounts(findings),
+        findings.height,
+        "" if wholeness == "whole" else wholeness,
+    )
     return pl.DataFrame([row], schema=_RUNS, orient="row")
 
 
@@ -166,6 +180,7 @@ _RUNS: Final[Mapping[str, pl.DataType]] = {
     "accounts": pl.Int64(),
     "accounts_disagreeing": pl.Int64(),
     "findings": pl.Int64(),
+    "broken": pl.String(),
 }
 _BY_CODE: Final[Mapping[str, pl.DataType]] = {
     "number": pl.Int64(),

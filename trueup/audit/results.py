@@ -98,6 +98,7 @@ class Result:
             "run_id": self.run_id,
             "as_of": self.manifest["as_of"],
             "scope": self.manifest["scope"],
+            "wholeness": self.manifest["wholeness"],
             "policy_version": self.manifest["policy_version"],
             "accounts": self.accounts,
             "accounts_disagreeing": self.disagreeing,

@@ -1,8 +1,8 @@
 """Runs: the folder in which the stages of one run leave what they made.
 
-Stages hand each other files, not Python objects, so that each can run in its own process and a run can be looked at
-after it has ended. The folder is `<home>/runs/<run id>/`; a file appears there whole or not at all. What the stages
-compute is not decided here, and what is kept for time travel is the lake's business.
+Stages hand each other files, not Python objects, so that each can run in its own process and a run can be inspected
+after it has ended. The folder is `<home>/runs/<run id>/`; its first file is the run's manifest. What the stages compute
+is not decided here, and what is archived for time travel is the lake's business.
 """
 
 from __future__ import annotations
@@ -10,24 +10,52 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import orjson
 import polars as pl
 
+from trueup.audit.files import read_frame, read_json, sink_frame, write_frame, write_json
+from trueup.audit.manifest import Manifest
+from trueup.engine.policy import Policy
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Settings
+
+__all__ = ["Run", "find_run", "read_frame", "read_json", "run_folder", "sink_frame", "write_frame", "write_json"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the auditor: its id, its terms and its folder."""
+    """One run of the auditor: its manifest and its folder."""
 
-    run_id: str
+    manifest: Manifest
     folder: Path
-    as_of: datetime
-    started_at: datetime
-    scope: Scope
+
+    @classmethod
+    def begin(cls, settings: Settings, manifest: Manifest) -> Run:
+        """Begin the run of this manifest: make its folder, and write the manifest before anything else."""
+        folder = run_folder(settings, manifest.run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest.write(folder)
+        return cls(manifest, folder)
+
+    @property
+    def run_id(self) -> str:
+        return self.manifest.run_id
+
+    @property
+    def as_of(self) -> datetime:
+        return self.manifest.as_of
+
+    @property
+    def started_at(self) -> datetime:
+        return self.manifest.started_at
+
+    @property
+    def scope(self) -> Scope:
+        return self.manifest.scope
+
+    @property
+    def policy(self) -> Policy:
+        return self.manifest.policy
 
     @property
     def initial(self) -> Path:
@@ -60,35 +88,8 @@ def run_folder(settings: Settings, run_id: str) -> Path:
     return settings.home / "runs" / run_id
 
 
-def write_frame(path: Path, frame: pl.DataFrame) -> Path:
-    """Write a Parquet file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    frame.write_parquet(unfinished)
-    return unfinished.replace(path)
-
-
-def sink_frame(path: Path, frame: pl.LazyFrame) -> Path:
-    """Write a Parquet file of a frame that is never in memory as a whole; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    frame.sink_parquet(unfinished)
-    return unfinished.replace(path)
-
-
-def write_json(path: Path, value: Any) -> Path:  # noqa: ANN401 -- whatever JSON can hold
-    """Write a JSON file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-    return unfinished.replace(path)
-
-
-def read_frame(path: Path) -> pl.DataFrame:
-    """A frame that `write_frame` wrote."""
-    return pl.read_parquet(path)
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401 -- whatever JSON can hold
-    """A value that `write_json` wrote."""
-    return orjson.loads(path.read_bytes())
+def find_run(settings: Settings, run_id: str) -> Run | None:
+    """The run of this id, if its folder is still there."""
+    folder = run_folder(settings, run_id)
+    manifest = Manifest.read(folder)
+    return None if manifest is None else Run(manifest, folder)

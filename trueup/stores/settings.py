@@ -107,6 +107,23 @@ class Settings(BaseSettings):
         default=None, description="The approvers' file. Default: approvers.toml in TRUEUP_HOME."
     )
 
+    dagster_pg_url: str = Field(
+        default="",
+        repr=False,
+        description="Where Dagster's runs, events and schedules are stored; unset: an embedded server in TRUEUP_HOME.",
+    )
+    dagster_storage: Literal["postgres", "sqlite"] = Field(
+        default="postgres", description="`sqlite` stores them in files of TRUEUP_HOME instead."
+    )
+    alert_webhook_url: str | None = Field(
+        default=None, repr=False, description="Where alerts are posted: Slack-compatible JSON."
+    )
+    alert_smtp_url: str | None = Field(
+        default=None, repr=False, description="The mail server for alerts, as smtp://user:password@host:587."
+    )
+    alert_mail_from: str = Field(default="trueup@localhost", description="The sender of alerts by mail.")
+    alert_mail_to: str = Field(default="", description="Who gets alerts by mail; addresses separated by commas.")
+
     lake_memory_gb: float = Field(
         default=MEMORY_GB, gt=0, description="Memory of a commit to the lake; the rest goes to disk."
     )
@@ -196,7 +213,7 @@ class Settings(BaseSettings):
         default=5.0, gt=0, description="How long a transaction of an apply waits for a row's lock."
     )
 
-    @field_validator("cf_prod_url", "billing_prod_url", "subs_api_url", "subs_api_writer_url")
+    @field_validator("cf_prod_url", "billing_prod_url", "subs_api_url", "subs_api_writer_url", "dagster_pg_url")
     @classmethod
     def _is_postgres_address(cls, value: str) -> str:
         return sqlalchemy_url(value) if value else value
@@ -301,6 +318,17 @@ def load_settings(needs: Collection[str] = NEEDS, *, is_home_needed: bool = True
     if faults:
         raise SettingsError(faults, _WAY_OUT)
     return settings
+
+
+def bucket_count_at_load() -> int:
+    """How many buckets the fleet has, for what must know it before any command: the default where settings are faulty.
+
+    The faults are reported by the command or the run that needs the settings.
+    """
+    try:
+        return load_settings(()).bucket_count
+    except SettingsError:
+        return int(Settings.model_fields["bucket_count"].default)
 
 
 def why_not_writable(folder: Path) -> str:

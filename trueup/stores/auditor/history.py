@@ -107,7 +107,10 @@ def disagreements_over_time(settings: Settings, *, runs: int = 100) -> pl.DataFr
 
 
 def runs_over_time(settings: Settings, *, runs: int = 100) -> pl.DataFrame:
-    """The latest runs, oldest first: run_id, number, as_of, scope, accounts, accounts_disagreeing, findings."""
+    """The latest runs, oldest first: run_id, number, as_of, scope, accounts, accounts_disagreeing, findings, broken.
+
+    `broken` names the stores that the run could not rely on; where it is not empty, the number is no number.
+    """
     return _frame(settings, _RUNS, {"runs": runs})
 
 
@@ -373,6 +376,11 @@ _SPELLS: Final = f"""
     SELECT f.account_id, f.code, f.object_id, s.first_seen_at, s.seen_count
     FROM trueup_found f JOIN trueup.findings_seen s ON {_SAME}
 """
+# The stores that a run could not rely on, as text; empty where every store was read whole.
+_BROKEN_OF: Final = """coalesce((
+    SELECT string_agg(c.store || ' ' || c.detail, ', ' ORDER BY c.store) FROM trueup.run_checks c
+    WHERE c.run_id = {run}.run_id AND c."check" = 'was_read_whole' AND NOT c.has_passed
+), '')"""
 _LATEST: Final = "SELECT run_id FROM trueup.audit_runs ORDER BY number DESC LIMIT :runs"
 _OVER_TIME: Final = f"""
     SELECT h.run_id, r.number, h.as_of, r.scope, h.code, h.store_a, h.store_b, h.severity, h.owner, h.findings,
@@ -382,12 +390,15 @@ _OVER_TIME: Final = f"""
 """
 _RUNS: Final = f"""
     SELECT run_id, number, as_of, scope, scope_key, policy_version, accounts, accounts_disagreeing, findings,
-           recorded_at
-    FROM trueup.audit_runs WHERE run_id IN ({_LATEST}) ORDER BY number
+           recorded_at, {_BROKEN_OF.format(run="r")} AS broken
+    FROM trueup.audit_runs r WHERE run_id IN ({_LATEST}) ORDER BY number
 """
-_LAST_COUNTS: Final = """
+_LAST_COUNTS: Final = f"""
     SELECT "table", rows FROM trueup.source_counts
-    WHERE run_id = (SELECT run_id FROM trueup.audit_runs WHERE scope = 'fleet' ORDER BY number DESC LIMIT 1)
+    WHERE run_id = (
+        SELECT run_id FROM trueup.audit_runs r WHERE scope = 'fleet' AND {_BROKEN_OF.format(run="r")} = ''
+        ORDER BY number DESC LIMIT 1
+    )
 """
 _OPEN: Final = """
     SELECT account_id, code, object_id, severity, owner, stores, first_seen_at, last_seen_at, seen_count

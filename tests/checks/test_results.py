@@ -1,4 +1,4 @@
-"""Verdicts of the checks: what passes, what fails, and which numbers they tell."""
+"""Results of the checks: what passes, what fails, what cannot be told, and which numbers they give."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_group_fails_by_its_roots_and_tells_its_findings_by_code() -> None:
         ("a", "DUN_STUCK_AFTER_PAYMENT", "S1", False),
         ("b", "INV_AMOUNT_MISMATCH", "S1", True),
     )
-    money, dunning = (disagreements.verdict(found, group) for group in ("money", "dunning"))
+    money, dunning = (disagreements.judge_group(found, group) for group in ("money", "dunning"))
 
     assert (money.passed, number(money, "root_accounts"), number(money, "INV_AMOUNT_MISMATCH")) == (False, 2, 1)
     assert (dunning.passed, number(dunning, "DUN_STUCK_AFTER_PAYMENT")) == (True, 1)
@@ -46,7 +46,7 @@ def test_a_group_fails_by_its_roots_and_tells_its_findings_by_code() -> None:
 def test_a_settling_finding_fails_nothing() -> None:
     settling = findings(("a", "INV_AMOUNT_MISMATCH", "S1", True)).with_columns(is_settling=pl.lit(True))
 
-    assert disagreements.verdict(settling, "money").passed
+    assert disagreements.judge_group(settling, "money").passed
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_settling_finding_fails_nothing() -> None:
     ],
 )
 def test_a_rise_is_what_its_own_past_does_not_explain(now: int, before: list[int], *, has_passed: bool) -> None:
-    assert trend.verdict(now, pl.Series(before, dtype=pl.Int64)).passed is has_passed
+    assert trend.judge_rise(now, pl.Series(before, dtype=pl.Int64)).passed is has_passed
 
 
 def test_a_store_without_faults_keeps_its_contract() -> None:
-    assert contracts.verdict(pl.DataFrame(schema=VIOLATIONS)).passed
+    assert contracts.judge_contract(pl.DataFrame(schema=VIOLATIONS)).passed
 
 
 def test_broken_rows_are_named_by_table_key_and_rule() -> None:
@@ -77,7 +77,7 @@ def test_broken_rows_are_named_by_table_key_and_rule() -> None:
         "column": "currency",
         "rule": "is no currency",
     }
-    result = contracts.verdict(pl.DataFrame([violation], schema=VIOLATIONS))
+    result = contracts.judge_contract(pl.DataFrame([violation], schema=VIOLATIONS))
 
     assert not result.passed
     assert "accounts | acc_1 | currency | is no currency" in str(number(result, "rows"))
