@@ -1,64 +1,86 @@
 """The command line: `trueup`, one program over the same code as the Dagster jobs.
 
-This file assembles the commands and turns every foreseen error into its message and exit code: 0 fine, 1 disagreements
-found, 2 wrong use or configuration, 3 refused by the gate, 4 a store could not be read whole. What a command does is in
-the module of its family; what is computed is in none of them. Anything unforeseen is a bug of ours: it ends the
-program with its trace and exit code 70, so that no script takes it for an answer.
+This file names the commands and turns every foreseen error into its message and exit code: 0 fine, 1 disagreements
+found, 2 wrong use or configuration, 3 refused by the gate, 4 a store could not be read whole. A command's module is
+imported when the command is used, so that `--help` and small commands start at once. What a command does is in the
+module of its family; what is computed is in none of them. Anything unforeseen is a bug of ours: it ends the program
+with its trace and exit code 70, so that no script takes it for an answer.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import os
 import sys
-import traceback
+from typing import Final
 
 import click
 
-from pipelines.cli.commands.audit import audit, explain, report
-from pipelines.cli.commands.correct import (
-    apply,
-    approve,
-    keys,
-    plan,
-    plans,
-    reject,
-    relay,
-    resume,
-    show,
-    stop,
-    verify_log,
-)
-from pipelines.cli.commands.operate import demo, doctor, init_db, sandbox, ui
-from pipelines.cli.terminal import say_fault
-from trueup.correction.refusals import Refusal
-from trueup.engine.policy import PolicyError
-from trueup.stores.errors import EXIT_WRONG_USE, TrueupError
+EXIT_BUG: Final = 70
+EXIT_INTERRUPTED: Final = 130
+EXIT_WRONG_USE: Final = 2
 
-EXIT_BUG = 70
-EXIT_INTERRUPTED = 130
+COMMANDS: Final = {
+    "audit": "audit:audit",
+    "explain": "audit:explain",
+    "report": "audit:report",
+    "codes": "audit:codes",
+    "plan": "correct:plan",
+    "plans": "correct:plans",
+    "show": "correct:show",
+    "keys": "correct:keys",
+    "approve": "correct:approve",
+    "reject": "correct:reject",
+    "apply": "correct:apply",
+    "stop": "correct:stop",
+    "resume": "correct:resume",
+    "relay": "correct:relay",
+    "verify-log": "correct:verify_log",
+    "init-db": "operate:init_db",
+    "doctor": "operate:doctor",
+    "ui": "operate:ui",
+    "demo": "operate:demo",
+    "sandbox": "operate:sandbox",
+}
+"""Command → its module in `pipelines.cli.commands`, and its name there."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- the signature is click's
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- the same
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"pipelines.cli.commands.{module}"), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="trueup")
 def trueup() -> None:
     """Audit the dunning state of accounts over six stores, and correct what is ours to correct.
 
     Settings come from the environment (TRUEUP_CF_PROD_URL, TRUEUP_BILLING_PROD_URL, TRUEUP_SUBS_API_URL,
-    TRUEUP_STRIPE_API_KEY, …) or from trueup.toml in the working directory; `trueup doctor` tells what is missing.
+    TRUEUP_STRIPE_API_KEY, …) or from trueup.toml in the working directory; `trueup doctor` says what is missing.
 
     Exit codes: 0 fine · 1 disagreements found · 2 wrong use or configuration · 3 refused by the gate ·
     4 a store could not be read whole.
     """
 
 
-for command in (audit, plan, plans, show, approve, reject, apply, relay, explain, report):
-    trueup.add_command(command)
-for command in (stop, resume, verify_log, keys, init_db, doctor, ui, demo, sandbox):
-    trueup.add_command(command)
-
-
 def main() -> None:
     """The program's entry point."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _without_reader()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -71,12 +93,51 @@ def run(arguments: list[str]) -> int:
         misuse.show()
         return misuse.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say_fault("Interrupted.")
-        return EXIT_INTERRUPTED
-    except (TrueupError, Refusal, PolicyError) as fault:
+        return _interrupted()
+    except Exception as fault:  # noqa: BLE001 -- the last line of the program: a bug must not look like an exit code of ours
+        return _ended_by(fault, arguments)
+
+
+_OUT_OF_ROOM: Final = (
+    "{fault}.\nCheck that the path exists, may be written and has room (TRUEUP_HOME, --out), and run it again."
+)
+
+
+def _ended_by(fault: Exception, arguments: list[str]) -> int:
+    """The exit code of an error; one that nobody foresaw is shown with its trace."""
+    if isinstance(fault, BrokenPipeError):
+        return _without_reader()
+    from trueup.correction.refusals import Refusal
+    from trueup.engine.policy import PolicyError
+    from trueup.stores.errors import TrueupError
+
+    if isinstance(fault, (TrueupError, Refusal, PolicyError)):
         kind = getattr(fault, "kind", type(fault).__name__)
-        say_fault(str(fault), as_json="--json" in arguments, kind=kind)
-        return int(getattr(fault, "exit_code", EXIT_WRONG_USE))
-    except Exception:  # noqa: BLE001 -- the last line of the program: a bug must not look like an exit code of ours
-        traceback.print_exc()
-        return EXIT_BUG
+        return _reported(str(fault), int(getattr(fault, "exit_code", EXIT_WRONG_USE)), kind, arguments)
+    if isinstance(fault, OSError):
+        return _reported(_OUT_OF_ROOM.format(fault=fault), EXIT_WRONG_USE, type(fault).__name__, arguments)
+    import traceback
+
+    traceback.print_exception(fault)
+    return EXIT_BUG
+
+
+def _reported(message: str, exit_code: int, kind: str, arguments: list[str]) -> int:
+    from pipelines.cli.terminal import say_fault
+
+    say_fault(message, as_json="--json" in arguments, kind=kind)
+    return exit_code
+
+
+def _interrupted() -> int:
+    """Ctrl-C, at whatever moment: said in one line, without importing anything."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write("Interrupted.\n")
+    return EXIT_INTERRUPTED
+
+
+def _without_reader() -> int:
+    """Whoever read standard output has gone, as `head` does: nothing is wrong, and nothing more can be said."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

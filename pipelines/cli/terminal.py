@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from trueup.audit.progress import watched_by
-from trueup.audit.terms import Terms
-from trueup.engine.policy import load_policy
 from trueup.stores.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from trueup.audit.terms import Terms
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +63,8 @@ def scope_options(command: Command) -> Command:
 
 def terms_of(accounts: str, accounts_file: str, buckets: tuple[int, ...], as_of: str) -> Terms:
     """What the scope options ask, checked before anything starts."""
+    from trueup.audit.terms import Terms
+
     named = [account.strip() for account in accounts.split(",") if account.strip()]
     if accounts and not named:
         raise click.BadParameter("it names no account", param_hint="--accounts")
@@ -72,6 +75,8 @@ def terms_of(accounts: str, accounts_file: str, buckets: tuple[int, ...], as_of:
 
 def ready_settings() -> Settings:
     """The settings and the policy, both whole, or an error that names every fault, before anything starts."""
+    from trueup.engine.policy import load_policy
+
     settings = load_settings()
     load_policy(settings.policy)
     return settings

@@ -42,7 +42,7 @@ def test_every_store_gets_a_verdict_for_the_gate() -> None:
 
 
 def test_an_instant_without_an_offset_is_utc() -> None:
-    assert parse_instant("2026-03-01T12:00:00") == parse_instant("2026-03-01T13:00:00+01:00") == NOW
+    assert parse_instant("2026-03-01T12:00:00Z") == parse_instant("2026-03-01T13:00:00+01:00") == NOW
 
 
 def test_a_bucket_that_there_is_not_is_refused(settings: Settings) -> None:

@@ -100,18 +100,28 @@ def _refuse_unknown_buckets(buckets: Sequence[int], bucket_count: int | None) ->
         raise SettingsError(faults, f"Buckets are 0 to {(bucket_count or 0) - 1} (TRUEUP_BUCKET_COUNT).")
 
 
-def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant; without an offset it is UTC.
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""No store knows anything of before."""
+
+
+def parse_instant(text: str, now: datetime | None = None) -> datetime:
+    """An ISO 8601 instant with an offset, in UTC.
 
     Raises:
-        SettingsError: it is no instant.
+        SettingsError: it is no instant, says no time or no offset, lies in the future, or before every store.
     """
+    way_out = "Write a past instant in ISO 8601 with its offset, like 2026-03-01T00:00:00Z."
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as fault:
-        way_out = "Write it in ISO 8601, like 2026-03-01T00:00:00Z; without an offset it is UTC."
-        raise SettingsError([f"{text!r} is not an instant"], way_out) from fault
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except ValueError:
+        raise SettingsError([f"{text!r} is not an instant"], way_out) from None
+    if instant.tzinfo is None or not any(mark in text for mark in "Tt "):
+        raise SettingsError([f"{text!r} has no time of day or no offset, so it could be any of many instants"], way_out)
+    if instant > (now or datetime.now(UTC)):
+        raise SettingsError([f"{text!r} lies in the future: nothing is known of it"], way_out)
+    if instant.replace(tzinfo=UTC) < EARLIEST:
+        raise SettingsError([f"{text!r} lies before everything that the stores know"], way_out)
+    return instant.astimezone(UTC)
 
 
 def read_account_ids(path: str) -> Sequence[str]:
@@ -123,10 +133,16 @@ def read_account_ids(path: str) -> Sequence[str]:
     if not path:
         return []
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()  # a byte order mark is no part of an id
     except (OSError, UnicodeDecodeError) as fault:
         raise SettingsError([f"the accounts file {path} cannot be read: {fault}"], EXPECTED_FILE) from fault
     account_ids = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not account_ids:
         raise SettingsError([f"the accounts file {path} names no account"], EXPECTED_FILE)
+    unprintable = [number for number, line in enumerate(lines, start=1) if not line.strip().isprintable()]
+    if unprintable:
+        raise SettingsError(
+            [f"line {number} of the accounts file {path} holds a control character" for number in unprintable[:5]],
+            EXPECTED_FILE,
+        )
     return account_ids

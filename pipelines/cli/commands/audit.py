@@ -91,6 +91,20 @@ def explain(account: str, as_of: str, *, as_json: bool) -> None:
 
 
 @click.command()
+@json_option
+def codes(*, as_json: bool) -> None:
+    """List every finding code: what it means, how severe it is, who owns it, and whether a plan corrects it."""
+    from pipelines.cli.screen import show_rows
+    from trueup.drift.describe import described_codes
+
+    rows = described_codes()
+    if as_json:
+        say_json(rows)
+    else:
+        show_rows(out, "Finding codes", rows, ("code", "severity", "owner", "is_corrected", "meaning"))
+
+
+@click.command()
 @click.option(
     "--html", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page here."
 )
