@@ -75,11 +75,14 @@ def trueup() -> None:
 
 def main() -> None:
     """The program's entry point."""
+    code = run(sys.argv[1:])
     try:
-        code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        code = _without_reader()
+        code = _without_output(code)
+    except OSError as fault:
+        sys.stderr.write(f"The answer could not be written: {fault.strerror}.\n")
+        code = _without_output(code or EXIT_WRONG_USE)
     sys.exit(code)
 
 
@@ -106,7 +109,7 @@ _OUT_OF_ROOM: Final = (
 def _ended_by(fault: Exception, arguments: list[str]) -> int:
     """The exit code of an error; one that nobody foresaw is shown with its trace."""
     if isinstance(fault, BrokenPipeError):
-        return _without_reader()
+        return _without_output(0)
     from trueup.correction.refusals import Refusal
     from trueup.engine.policy import PolicyError
     from trueup.stores.errors import TrueupError
@@ -125,7 +128,10 @@ def _ended_by(fault: Exception, arguments: list[str]) -> int:
 def _reported(message: str, exit_code: int, kind: str, arguments: list[str]) -> int:
     from pipelines.cli.terminal import say_fault
 
-    say_fault(message, as_json="--json" in arguments, kind=kind)
+    try:
+        say_fault(message, as_json="--json" in arguments, kind=kind)
+    except OSError:  # standard output is closed or full: the message goes where it can
+        say_fault(message)
     return exit_code
 
 
@@ -136,8 +142,8 @@ def _interrupted() -> int:
     return EXIT_INTERRUPTED
 
 
-def _without_reader() -> int:
-    """Whoever read standard output has gone, as `head` does: nothing is wrong, and nothing more can be said."""
-    with contextlib.suppress(OSError):
+def _without_output(code: int) -> int:
+    """Standard output is gone, as when `head` has read enough: what is left of it goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return code

@@ -7,8 +7,10 @@ standard error, so that an answer can be piped. What is said is the business of 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from trueup.audit.progress import watched_by
+from trueup.stores.errors import SettingsError
 from trueup.stores.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -71,6 +74,29 @@ def terms_of(accounts: str, accounts_file: str, buckets: tuple[int, ...], as_of:
     terms = Terms(tuple(named), accounts_file, buckets, as_of)
     terms.check()
     return terms
+
+
+def ready_folder(path: Path) -> Path:
+    """A folder that can be written to, made if it is missing: found out before the work, not after it.
+
+    Raises:
+        SettingsError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as fault:
+        raise SettingsError([f"{path} cannot be written to: {fault.strerror}"], "Give another --out.") from None
+    return path
+
+
+def ready_file(path: Path) -> Path:
+    """A path at which a file can be written: found out before the work, not after it. Raises SettingsError."""
+    if path.is_dir():
+        raise SettingsError([f"{path} is a folder"], "Give the path of a file.")
+    ready_folder(path.absolute().parent)
+    return path
 
 
 def ready_settings() -> Settings:

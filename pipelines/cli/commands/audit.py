@@ -13,6 +13,8 @@ import click
 from pipelines.cli.terminal import (
     json_option,
     out,
+    ready_file,
+    ready_folder,
     ready_settings,
     say_fault,
     say_json,
@@ -50,6 +52,8 @@ def audit(
 
     terms = terms_of(accounts, accounts_file, buckets, as_of)
     settings = ready_settings()
+    if folder is not None:
+        ready_folder(folder)
     with shown_progress():
         outcome = launch(settings, "audit", terms)
     result = open_result(settings, outcome.run_id)
@@ -116,6 +120,8 @@ def report(path: Path | None, *, as_json: bool) -> None:
     from trueup.audit.report import gather_report
 
     settings = load_settings(("subs_api",))
+    if path is not None:
+        ready_file(path)
     gathered = gather_report(settings)
     if path is not None:
         write_html(gathered, path)

@@ -15,6 +15,7 @@ import click
 from pipelines.cli.terminal import (
     json_option,
     out,
+    ready_file,
     ready_settings,
     say_fault,
     say_json,
@@ -22,7 +23,6 @@ from pipelines.cli.terminal import (
     shown_progress,
     terms_of,
 )
-from pipelines.tags import PLAN_TAG
 from trueup.stores.errors import EXIT_DISAGREEMENTS, EXIT_NOT_WHOLE
 from trueup.stores.settings import Settings, load_settings
 
@@ -142,6 +142,7 @@ def new_keys(name: str, path: Path, role: str, identities: tuple[str, ...], *, a
     from trueup.stores.auditor.pins import new_approver
 
     settings = load_settings(())
+    ready_file(path)
     holder: Role = "policy" if role == "policy" else "person"
     approver, is_enrolled = new_approver(settings, name, path, holder, identities or None)
     if as_json:
@@ -251,6 +252,7 @@ def apply(context: click.Context, plan_id: str, *, dry_run: bool, as_json: bool)
     """
     from pipelines.cli.launch import launch
     from pipelines.cli.screen import show_applied
+    from pipelines.tags import PLAN_TAG
     from trueup.audit.run_folder import read_json, run_folder
     from trueup.stores.auditor.plans import load_plan
 
