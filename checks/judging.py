@@ -34,6 +34,12 @@ def broken_stores(run: Run) -> dict[str, str]:
     return {name: store["broken"] for name, store in stores.items() if store["broken"]}
 
 
+def standbys(run: Run) -> list[str]:
+    """The stores that the run read from a standby, and so not at one instant."""
+    stores = read_json(run.folder / "manifest.json")["stores"]
+    return [name for name, store in stores.items() if store.get("is_standby")]
+
+
 def run_of_check(run: Run) -> dict[str, Any]:
     """What every check result says of the run it judges."""
     return {"run": dg.MetadataValue.dagster_run(run.run_id), "scope": run.scope.label}

@@ -130,6 +130,7 @@ def _results_manifest(conclusion: Conclusion, reading: ScopeReading) -> dict[str
                 "rows": dict(read.rows),
                 "fault": read.fault,
                 "broken": conclusion.broken.get(store, ""),
+                "is_standby": read.is_standby,
             }
             for store, read in reading.reads.items()
         },

@@ -32,6 +32,7 @@ from trueup.stores.stripe import read_stripe, with_unreadable
 
 SRC_PARTIAL: Final = "SRC_PARTIAL"
 SRC_STALE: Final = "SRC_STALE"
+STANDBY: Final = "read from a standby, which is not of one instant"
 ROW_COUNTS: Final[dict[str, pl.DataType]] = {
     "store": pl.String(),
     "table": pl.String(),
@@ -68,6 +69,7 @@ class StoreRead:
     rows: Mapping[str, int] = field(default_factory=dict)  # table → rows
     bytes: Mapping[str, int] = field(default_factory=dict)  # table → bytes, as stored
     fleet_accounts: int | None = None  # of cf_prod: its accounts, whatever the scope
+    is_standby: bool = False  # read from a standby, which may show a state that never was
 
     @property
     def is_whole(self) -> bool:
@@ -112,10 +114,19 @@ class ScopeReading:
         return pl.DataFrame(rows, schema=ROW_COUNTS, orient="row")
 
     def whole_checks(self, age_hours_max: float) -> pl.DataFrame:
-        """check, store, is_blocking, has_passed, detail: one result per store, without which the gate stays closed."""
+        """check, store, is_blocking, has_passed, detail: the results without which the gate stays closed.
+
+        One per store on whether it was read whole, and one for each that was read from a standby: a standby can show a
+        state that its primary never had (jepsen.io, PostgreSQL's "Long Fork", read 2026-11-20), so no plan rests on it.
+        """
         broken = self.broken(age_hours_max)
         rows = [("was_read_whole", store, True, store not in broken, broken.get(store, "")) for store in self.reads]
+        rows += [("is_of_one_instant", store, True, False, STANDBY) for store in self.standbys()]
         return pl.DataFrame(rows, schema=WHOLE_CHECKS, orient="row")
+
+    def standbys(self) -> list[str]:
+        """The stores that were read from a standby: of no one instant, and so no ground for a plan."""
+        return [store for store, read in self.reads.items() if read.is_standby]
 
     def faults(self) -> list[str]:
         return [read.fault for read in self.reads.values() if read.fault]
@@ -213,7 +224,7 @@ def _read_tables(source: Readings, store: str, expanded: Scope, folder: Path, na
         expanded = expand_by_stripe(expanded, _stripe_of(source, expanded, folder))
     with working_on(f"read {store}") as on_rows:
         reads = gather_database(held, expanded, folder, names, lambda _name, rows: on_rows(rows))
-    return _whole(store, list(reads.values()), fleet_accounts=_fleet_accounts(held, store))
+    return _whole(store, list(reads.values()), _fleet_accounts(held, store), is_standby=held.is_standby)
 
 
 def _stripe_of(source: Readings, expanded: Scope, folder: Path) -> Snapshot:
@@ -252,13 +263,16 @@ def _fleet_accounts(held: DatabaseReading, store: str) -> int | None:
     return count_rows(held, "accounts") if store == "cf_prod" else None
 
 
-def _whole(store: str, reads: Sequence[TableRead], fleet_accounts: int | None = None) -> StoreRead:
+def _whole(
+    store: str, reads: Sequence[TableRead], fleet_accounts: int | None = None, *, is_standby: bool = False
+) -> StoreRead:
     return StoreRead(
         store,
         min(read.observed_at for read in reads),
         rows={read.name: read.rows for read in reads},
         bytes={read.name: read.bytes for read in reads},
         fleet_accounts=fleet_accounts,
+        is_standby=is_standby,
     )
 
 

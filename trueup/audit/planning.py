@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from trueup.audit.gather import STANDBY
 from trueup.audit.run_folder import Run, read_json, write_json
 from trueup.correction.plan import Plan, PlanScope, make_plan
 from trueup.stores.auditor.connection import identity, utc_now
@@ -22,7 +23,7 @@ def plan_run(run: Run, settings: Settings) -> tuple[Plan, PlanInfo]:
     """Make and store the plan of a run's corrections.
 
     Raises:
-        StoreNotWhole: the run could not read a store whole.
+        StoreNotWhole: the run could not read a store whole, or read it from a standby.
     """
     plan = plan_of(run, settings)
     info = store_plan(settings, plan)
@@ -37,6 +38,9 @@ def plan_of(run: Run, settings: Settings) -> Plan:
     if broken:
         store, code = next(iter(broken.items()))
         raise StoreNotWhole(store, f"{code}: no plan is made from a reading that is not whole", "Audit again.")
+    for store, read in results["stores"].items():
+        if read.get("is_standby"):
+            raise StoreNotWhole(store, f"{STANDBY}: no plan is made from it", "Name the primary, and audit again.")
     scope = PlanScope(
         label=run.scope.label,
         accounts=None if run.scope.accounts is None else tuple(sorted(run.scope.accounts)),

@@ -34,6 +34,7 @@ _INIT_DB: Final = "Run `trueup init-db --role-reader R --role-writer W` with add
 _OWN_LOGIN: Final = (
     f"In TRUEUP_SUBS_API_WRITER_URL, name a login that neither owns the tables nor is a superuser. {_INIT_DB}"
 )
+_PRIMARY: Final = "An audit of a standby is of no one instant, and no plan is made from it; name the primary to plan."
 _SET: Final = "Set it in the environment, or in trueup.toml."
 _FORBIDDEN: Final = """
     SELECT privilege FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS privilege
@@ -80,12 +81,15 @@ def _opened(settings: Settings, database: Database) -> list[Diagnosis]:
     with open_reading(settings, database) as reading:
         info = reading.holder.info
         detail = f"PostgreSQL {info.server_version // 10000} at {settings.shown(database)}"
+        if reading.is_standby:
+            return [Diagnosis(database, is_fine=True, detail=f"{detail}, a standby", mend=_PRIMARY), *_tables(reading)]
         is_supported = info.server_version >= VERSION_LEAST
-        tables = [_table(reading, name) for name in tables_in(database)]
-        return [
-            Diagnosis(database, is_supported, detail, "" if is_supported else "Upgrade it to 14 or later."),
-            *tables,
-        ]
+        mend = "" if is_supported else "Upgrade it to 14 or later."
+        return [Diagnosis(database, is_supported, detail, mend), *_tables(reading)]
+
+
+def _tables(reading: DatabaseReading) -> list[Diagnosis]:
+    return [_table(reading, name) for name in tables_in(reading.database)]
 
 
 def _table(reading: DatabaseReading, name: str) -> Diagnosis:

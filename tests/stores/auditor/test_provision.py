@@ -8,10 +8,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from polars.testing import assert_frame_equal
 from psycopg.errors import InsufficientPrivilege
+from psycopg.types.json import Jsonb
 
 from tests.conftest import READER, WRITER, fresh_databases, settings_for
-from tests.stores.rows import as_role, session
+from tests.stores.rows import as_role, put, session
 from trueup.contract.schemas import TABLES
 from trueup.correction.ownership import OWNED
 from trueup.sandbox.postgres import EmbeddedPostgres
@@ -53,6 +55,7 @@ def test_the_reader_reads_every_table_the_way_the_auditor_does(provisioned: dict
         ("cf_prod", "name", "products"),
         ("subs_api", "billing_email", "subs_account"),
         ("subs_api", "last_error", "subs_stuck_events"),
+        ("subs_api", "payload", "subs_stuck_events"),
     ],
 )
 def test_the_reader_cannot_see_personal_data(
@@ -61,6 +64,40 @@ def test_the_reader_cannot_see_personal_data(
     with session(provisioned[database], READER) as connection:
         assert refused(connection, f"SELECT {column} FROM {table}")
         assert refused(connection, f"SELECT * FROM {table}")
+
+
+def test_the_reader_learns_the_shape_of_a_payload_that_it_cannot_see(provisioned: dict[str, str]) -> None:
+    payload = {"type": "invoice.paid", "data": {"object": {"id": "in_1", "customer_email": "a@example.invalid"}}}
+    put(provisioned, "subs_stuck_events", {"event_id": "sound", "payload": Jsonb(payload)})
+    put(provisioned, "subs_stuck_events", {"event_id": "empty", "payload": None})
+    settings = settings_for({name: as_role(url, READER) for name, url in provisioned.items()})
+    with open_reading(settings, "subs_api") as by_view, open_reading(settings_for(provisioned), "subs_api") as direct:
+        found = read_frame(by_view, "subs_stuck_events").sort("event_id")
+        same = read_frame(direct, "subs_stuck_events").sort("event_id")
+    with session(provisioned["subs_api"]) as owner:
+        owner.execute("DELETE FROM subs_stuck_events")
+
+    assert found.select("event_id", "is_well_formed", "object_id").rows() == [
+        ("empty", False, None),
+        ("sound", True, "in_1"),
+    ]
+    assert_frame_equal(found, same)
+
+
+def test_without_the_view_the_mend_is_named(provisioned: dict[str, str]) -> None:
+    with session(provisioned["subs_api"]) as owner:
+        owner.execute("DROP VIEW trueup.stuck_event_shapes")
+    settings = settings_for({name: as_role(url, READER) for name, url in provisioned.items()})
+    try:
+        with (
+            open_reading(settings, "subs_api") as reading,
+            pytest.raises(PrivilegeMissing, match="neither payload nor the view") as refusal,
+        ):
+            read_frame(reading, "subs_stuck_events")
+    finally:
+        init_db(settings_for(provisioned), READER, WRITER)
+
+    assert "trueup init-db" in refusal.value.way_out
 
 
 @pytest.mark.parametrize("table", sorted(DATABASE_OF))

@@ -24,12 +24,9 @@ from trueup.stores.auditor.tables import MAY_CHANGE, auditor_tables, guards
 from trueup.stores.errors import SettingsError
 from trueup.stores.postgres.models import AUDITOR_SCHEMA, Auditor
 from trueup.stores.postgres.reading import reading_url, tables_in
-from trueup.stores.postgres.selects import columns_read
+from trueup.stores.postgres.selects import SHAPES, columns_read, create_shapes_view
 from trueup.stores.postgres.translate import translated
 from trueup.stores.settings import DATABASES, Database, Settings, sqlalchemy_url
-
-# The writer reads the rows it changes, but neither payloads nor the errors of handlers.
-_WRITER_DOES_NOT_READ: Final = frozenset({"payload"})
 
 # Tables that the writer changes through a function alone, or only locks.
 _ONLY_BY_FUNCTION: Final = frozenset({"kill_switch", "locks"})
@@ -82,6 +79,8 @@ def reader_grants(database: Database, named: str, role: str) -> list[sql.Compose
         statements.append(_on_schema(AUDITOR_SCHEMA, role))
         for table in auditor_tables():
             statements += [_nothing_on(AUDITOR_SCHEMA, table, role), _on_table("SELECT", AUDITOR_SCHEMA, table, role)]
+        statements.append(sql.SQL(create_shapes_view()))  # type: ignore[arg-type] # a constant of ours
+        statements.append(_grant_of("SELECT", sql.SQL(SHAPES), role))
     return statements
 
 
@@ -90,8 +89,7 @@ def writer_grants(named: str, role: str) -> list[sql.Composed]:
     statements = [_on_database("CONNECT, TEMPORARY", named, role), _on_schema("public", role)]
     statements += [_nothing_on("public", name, role) for name in tables_in("subs_api")]
     for name, owned in OWNED.items():
-        seen = tuple(column for column in columns_read(name) if column not in _WRITER_DOES_NOT_READ)
-        statements.append(_on_columns("SELECT", seen, name, role))
+        statements.append(_on_columns("SELECT", columns_read(name), name, role))
         statements.append(_on_columns("UPDATE", owned.columns, name, role))
         if owned.may_insert:
             statements.append(_on_columns("INSERT", owned.columns, name, role))

@@ -27,11 +27,14 @@ from trueup.contract.schemas import TABLES
 from trueup.stores.errors import ColumnMissing, PrivilegeMissing, StoreNotWhole, TableMissing
 from trueup.stores.parquet_writer import arrow_schema
 from trueup.stores.postgres.models import DATABASE_OF
-from trueup.stores.postgres.selects import columns_read, parameters, quoted, select
+from trueup.stores.postgres.selects import SHAPES, columns_derived_from, columns_read, parameters, quoted, select
 from trueup.stores.postgres.translate import translated
 from trueup.stores.scope import Scope
 from trueup.stores.settings import Database, Settings, libpq_url
 
+_INSTANT: Final = """
+    SELECT pg_export_snapshot(), clock_timestamp(), current_setting('server_encoding'), pg_is_in_recovery()
+"""
 _AT_ONE_INSTANT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _TYPES: Final[dict[type[pl.DataType], tuple[str, ...]]] = {  # what may stand for what without changing a value
     pl.Int64: ("bigint", "integer", "smallint"),
@@ -57,6 +60,7 @@ class DatabaseReading:
     observed_at: datetime
     bucket_count: int
     is_text_checked: bool
+    is_standby: bool  # then it may show states that the primary never had, and no one instant
     holder: psycopg.Connection[tuple[Any, ...]]  # holds the snapshot open
 
     def __repr__(self) -> str:
@@ -76,10 +80,10 @@ def open_reading(settings: Settings, database: Database) -> Iterator[DatabaseRea
     with holder:
         with translated(database):
             holder.execute(_AT_ONE_INSTANT)
-            row = holder.execute("SELECT pg_export_snapshot(), clock_timestamp(), current_setting('server_encoding')")
-            snapshot, observed_at, encoding = row.fetchone() or ("", None, "")
+            row = holder.execute(_INSTANT)
+            snapshot, observed_at, encoding, is_standby = row.fetchone() or ("", None, "", False)
         yield DatabaseReading(
-            database, url, snapshot, observed_at, settings.bucket_count, encoding == "SQL_ASCII", holder
+            database, url, snapshot, observed_at, settings.bucket_count, encoding == "SQL_ASCII", is_standby, holder
         )
         holder.rollback()
 
@@ -97,9 +101,11 @@ def read_table(reading: DatabaseReading, name: str, scope: Scope | None = None) 
         TableMissing, ColumnMissing, PrivilegeMissing: before the first batch.
         StoreNotWhole: the stream broke off.
     """
-    refuse_unreadable(reading, name)
+    is_by_view = refuse_unreadable(reading, name)
     scope = scope or Scope.fleet()
-    statement = select(name, scope, reading.bucket_count, is_text_checked=reading.is_text_checked)
+    statement = select(
+        name, scope, reading.bucket_count, is_text_checked=reading.is_text_checked, is_by_view=is_by_view
+    )
     return pa.RecordBatchReader.from_batches(arrow_schema(name), _stream(reading, name, scope, statement))
 
 
@@ -131,8 +137,11 @@ def reading_url(settings: Settings, database: Database) -> str:
     return url.update_query_dict(given).render_as_string(hide_password=False)
 
 
-def refuse_unreadable(reading: DatabaseReading, name: str) -> None:
-    """Raise, naming everything that is missing at once, if the table is not as docs/contract/STORES.md describes it."""
+def refuse_unreadable(reading: DatabaseReading, name: str) -> bool:
+    """Raise, naming everything that is missing at once, if the table is not as docs/contract/STORES.md has it.
+
+    Gives whether what is worked out from columns that the role may not read comes from a view instead.
+    """
     with translated(reading.database, name):
         found = reading.holder.execute(_COLUMNS_OF, (f"public.{quoted(name)}",)).fetchall()
     if not found:
@@ -153,10 +162,26 @@ def refuse_unreadable(reading: DatabaseReading, name: str) -> None:
             "TO the role; or run `trueup init-db --role-reader`.",
             table=name,
         )
+    closed = [column for column, _, may in found if not may and column in columns_derived_from(name)]
+    if closed and not _has_shapes_view(reading):
+        raise PrivilegeMissing(
+            reading.database,
+            f"the role may read neither {', '.join(closed)} nor the view {SHAPES}, which gives no more than its shape",
+            "As its owner, run `trueup init-db --role-reader`, which makes the view.",
+            table=name,
+        )
+    return bool(closed)
+
+
+def _has_shapes_view(reading: DatabaseReading) -> bool:
+    with translated(reading.database):
+        row = reading.holder.execute("SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (SHAPES,)).fetchone()
+    return bool(row and row[0])
 
 
 def _refuse_other_columns(reading: DatabaseReading, name: str, types: dict[str, str]) -> None:
-    missing = [f"{column} is missing" for column in columns_read(name) if column not in types]
+    needed = (*columns_read(name), *columns_derived_from(name))
+    missing = [f"{column} is missing" for column in needed if column not in types]
     other = [
         f"{column} is {types[column]}, not {_TYPES[type(dtype)][0]}"
         for column, dtype in TABLES[name].columns.items()

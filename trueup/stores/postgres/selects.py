@@ -47,29 +47,54 @@ DERIVED: Final[dict[str, dict[str, str]]] = {
             THEN left(payload #>> '{data,object,id}', 255) END""",
     }
 }
-_NEEDED_BY_DERIVED: Final = {"subs_stuck_events": ("payload",)}
+_PAYLOAD: Final = "payload"
+
+SHAPES: Final = "trueup.stuck_event_shapes"
+"""The view by which a role that may not read payloads learns what they look like; `trueup init-db` makes it.
+
+It runs with its owner's rights, and is a security barrier, so that no condition of ours sees a payload.
+"""
+
+
+def create_shapes_view() -> str:
+    """The statement that makes the view `SHAPES`: event_id, is_well_formed, object_id."""
+    derived = ", ".join(f"{sql} AS {column}" for column, sql in DERIVED["subs_stuck_events"].items())
+    return (
+        f"CREATE OR REPLACE VIEW {SHAPES} WITH (security_barrier) AS "
+        f"SELECT event_id, {derived} FROM public.subs_stuck_events"
+    )
 
 
 def columns_read(name: str) -> tuple[str, ...]:
     """The columns of the PostgreSQL table that a reading touches: what the reader's role needs SELECT on."""
-    own = [c for c in TABLES[name].columns if c != "unreadable" and c not in DERIVED.get(name, {})]
-    return (*own, *_NEEDED_BY_DERIVED.get(name, ()))
+    return tuple(_own(name))
 
 
-def select(name: str, scope: Scope, bucket_count: int, *, is_text_checked: bool = False) -> str:
+def columns_derived_from(name: str) -> tuple[str, ...]:
+    """The columns that others are worked out from, by a view for a role that may not read them."""
+    return (_PAYLOAD,) if name in DERIVED else ()
+
+
+def select(
+    name: str, scope: Scope, bucket_count: int, *, is_text_checked: bool = False, is_by_view: bool = False
+) -> str:
     """The statement that reads one table for a scope.
 
     `is_text_checked` looks for text that is not UTF-8, which only a database of encoding SQL_ASCII can hold.
+    `is_by_view` takes what is worked out from a payload from the view `SHAPES`.
     """
     tests = {c: _readable(c, t, is_text_checked=is_text_checked) for c, t in _own(name).items()}
     marks = [f"CASE WHEN NOT ({test}) THEN '{column}' END" for column, test in tests.items() if test]
-    worked_out = {**DERIVED.get(name, {}), "unreadable": f"nullif(concat_ws(',', {', '.join(marks)}), '')"}
+    derived = {} if is_by_view else DERIVED.get(name, {})
+    tests |= dict.fromkeys(DERIVED.get(name, ()), "")
+    worked_out = {**derived, "unreadable": f"nullif(concat_ws(',', {', '.join(marks)}), '')"}
     columns = [
         f"{worked_out[column] if column in worked_out else _value(column, dtype, tests[column])} AS {quoted(column)}"
         for column, dtype in TABLES[name].columns.items()
     ]
     where = condition(name, scope, bucket_count)
-    return f"SELECT {', '.join(columns)} FROM public.{quoted(name)}" + (f" WHERE {where}" if where else "")
+    source = f"public.{quoted(name)}" + (f" LEFT JOIN {SHAPES} USING (event_id)" if is_by_view else "")
+    return f"SELECT {', '.join(columns)} FROM {source}" + (f" WHERE {where}" if where else "")
 
 
 def condition(name: str, scope: Scope, bucket_count: int) -> str:
