@@ -21,6 +21,7 @@ from trueup.audit.files import read_json, write_frame, write_json
 from trueup.audit.progress import working_on
 from trueup.contract.schemas import INSTANT, STORES, TABLES, Snapshot, empty
 from trueup.stores.auditor.history import last_row_counts
+from trueup.stores.dependencies import STORES_TIED_TO_STRIPE
 from trueup.stores.errors import StoreError
 from trueup.stores.parquet_writer import TableRead
 from trueup.stores.postgres.dependencies import ReadingOf, expand_by_stripe, expand_scope
@@ -53,10 +54,6 @@ DATABASE_OF_STORE: Final[dict[str, Database]] = {
     "subs_customer": "subs_api",
     "subs_dunning": "subs_api",
 }
-HANG_ON_STRIPE: Final = (
-    "billing_prod",
-    "subs_dunning",
-)  # of a subset, rows tied to it by Stripe's ids alone are read too
 
 
 @dataclass(frozen=True)
@@ -220,7 +217,7 @@ def tables_of(store: str) -> list[str]:
 def _read_tables(source: Readings, store: str, expanded: Scope, folder: Path, names: Sequence[str]) -> StoreRead:
     """One store that is in a database, these tables at the reading's instant."""
     held = source.of(DATABASE_OF_STORE[store])
-    if store in HANG_ON_STRIPE and not expanded.is_fleet:
+    if store in STORES_TIED_TO_STRIPE and not expanded.is_fleet:
         expanded = expand_by_stripe(expanded, _stripe_of(source, expanded, folder))
     with working_on(f"read {store}") as on_rows:
         reads = gather_database(held, expanded, folder, names, lambda _name, rows: on_rows(rows))

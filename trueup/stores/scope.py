@@ -2,7 +2,7 @@
 
 A scope is the whole fleet, some buckets of it, or a list of accounts. Its *dependencies* (parents, the mapping of
 shared customers, rows that other stores tie to its own) are read as well, because an account's result depends on them;
-`trueup.stores.postgres.dependencies` and the lake say which. Results are reported for the scope's own accounts only.
+`trueup.stores.dependencies` declares which. Results are reported for the scope's own accounts only.
 
 An account's bucket is a hash of its id, so it never moves: the same four bytes of MD5 in Python, Polars and SQL.
 """

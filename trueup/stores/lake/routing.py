@@ -24,19 +24,13 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from trueup.contract.schemas import TABLES
+from trueup.stores.dependencies import ACCOUNTS, CUSTOMERS, LINKS, TIES, Link, columns_followed
 from trueup.stores.scope import NO_BUCKET
-from trueup.stores.stripe.objects import OBJECTS
 
 BITMAP: Final = "_buckets"
 ROW: Final = "_row"  # a row's number in its table
 HOME_BUCKETS: Final = "account_homes"  # every account id that a database names, in its home bucket
-
-# Where an event's object may be, and under which key: every kind but customers, which events name, and events.
-_EVENT_OBJECTS: Final = {
-    each.table: each.key for each in OBJECTS if each.table not in ("stripe_customers", "stripe_events")
-}
-_DEFAULTS: Final = ("default_payment_method_id", "default_source_id")
-_NAMES_A_PAYMENT_METHOD: Final = tuple(each.table for each in OBJECTS if each.payment_method_at)
+_ROOTS: Final = {ACCOUNTS: "account_bitmaps", CUSTOMERS: "customer_bitmaps"}
 
 
 def route(db: DuckDBPyConnection, bucket_count: int) -> None:
@@ -48,8 +42,8 @@ def route(db: DuckDBPyConnection, bucket_count: int) -> None:
     """
     routing = _Routing(db, bucket_count)
     routing.accounts_and_customers()
-    routing.stripe()
-    routing.databases()
+    for name, links in LINKS.items():
+        routing.table(name, links)
     routing.drop_bitmaps()
 
 
@@ -104,60 +98,38 @@ class _Routing:
         self._make_bitmaps("account_bitmaps", _all("with_children"), sharing)
         self._make_bitmaps("customer_bitmaps", _all("mapped"), *_tied(), _orphans(self.unassigned))
 
-    def stripe(self) -> None:
-        """Stripe's objects, through their customers and through the payments they belong to."""
-        by_customer = {"customer_id": "customer_bitmaps"}
-        self._route("stripe_customers", by_customer, _DEFAULTS)
-        self._route("stripe_subscriptions", by_customer, ("subscription_id", *_DEFAULTS))
-        self._route("stripe_invoices", by_customer, ("invoice_id", *_DEFAULTS))
-        by_invoice = {"invoice_id": self._bitmaps_of("stripe_invoices", "invoice_id")}
-        payment_ids = ("invoice_payment_id", "payment_intent_id", "charge_id")
-        self._route("stripe_invoice_payments", by_invoice, payment_ids)
-        by_payment = {key: self._bitmaps_of("stripe_invoice_payments", key) for key in payment_ids[1:]}
-        by_intent = {"payment_intent_id": by_payment["payment_intent_id"]}
-        self._route("stripe_payment_intents", by_customer | by_intent, ("payment_intent_id",))
-        by_intent = {"payment_intent_id": self._bitmaps_of("stripe_payment_intents", "payment_intent_id")}
-        self._route("stripe_charges", by_customer | by_payment | by_intent, ("charge_id",))
-        by_charge = by_intent | {"charge_id": self._bitmaps_of("stripe_charges", "charge_id")}
-        self._route("stripe_refunds", by_charge, ("refund_id",))
-        self._route("stripe_disputes", by_charge, ("dispute_id",))
-        self._route("stripe_credit_notes", by_customer | by_invoice, ("credit_note_id",))
-        self._instruments(by_customer)
-        self._make_bitmaps("objects", *_of_events())
-        self._route("stripe_events", by_customer | {"object_id": "objects"})
-
-    def databases(self) -> None:
-        """The tables of PostgreSQL: by account, and by what Stripe ties them to."""
-        by_account = {"account_id": "account_bitmaps"}
-        for name in ("accounts", "entitlements", "dunning_states", "subs_account", "subs_dunning", "subs_stuck_events"):
-            self._route(name, by_account)
-        stripe_invoices, stripe_charges = "stripe_invoices_by_invoice_id", "stripe_charges_by_charge_id"
-        self._route("invoices", by_account | {"stripe_invoice_id": stripe_invoices}, ("invoice_id",))
-        by_invoice = {"invoice_id": self._bitmaps_of("invoices", "invoice_id")}
-        self._route("charges", by_account | by_invoice | {"stripe_charge_id": stripe_charges})
-        self._route("schedules", by_account | by_invoice)
-        self._route("credit_notes", by_invoice)
-        self._route("subs_customer", by_account | {"stripe_customer_id": "customer_bitmaps"})
-        methods = "stripe_payment_methods_by_payment_method_id"
-        self._route("subs_mandate", by_account | {"stripe_payment_method_id": methods})
-        everywhere = (1 << (self.bucket_count + 1)) - 1
-        self._make(route_table("products"), f"SELECT {ROW}, {everywhere}::BIGINT AS {BITMAP} FROM products")
+    def table(self, name: str, links: Sequence[Link]) -> None:
+        """A table's route table, through its links; a table without any is needed everywhere."""
+        if not links:
+            everywhere = (1 << (self.bucket_count + 1)) - 1
+            self._make(route_table(name), f"SELECT {ROW}, {everywhere}::BIGINT AS {BITMAP} FROM {name}")
+            return
+        columns = dict.fromkeys(link.column for link in links)
+        by = {
+            column: self._bitmaps_through(name, [each for each in links if each.column == column]) for column in columns
+        }
+        self._route(name, by, columns_followed(name))
 
     def drop_bitmaps(self) -> None:
         """Make room: only HOME_BUCKETS and the route tables are for others."""
         for name in self.bitmap_tables:
             self.db.execute(f"DROP TABLE {name}")
 
-    def _instruments(self, by_customer: dict[str, str]) -> None:
-        """Payment methods, by whoever names them, and the mandates on them."""
-        namers = [_ids(name, column) for name in _NAMES_A_PAYMENT_METHOD for column in _DEFAULTS]
-        ours = _through("subs_mandate", "account_id", "account_bitmaps", "stripe_payment_method_id")
-        self._make_bitmaps("named", *namers, ours)
-        self._route("stripe_payment_methods", by_customer | {"payment_method_id": "named"}, ("payment_method_id",))
-        of_ours = _through("subs_mandate", "account_id", "account_bitmaps", "stripe_mandate_id")
-        self._make_bitmaps("mandate_bitmaps", of_ours)
-        by_method = {"payment_method_id": self._bitmaps_of("stripe_payment_methods", "payment_method_id")}
-        self._route("stripe_mandates", {"mandate_id": "mandate_bitmaps"} | by_method, ("mandate_id",))
+    def _bitmaps_through(self, name: str, links: Sequence[Link]) -> str:
+        """The bitmap table of what one column of a table leads to; its name."""
+        if len(links) == 1 and not links[0].by_account:
+            (link,) = links
+            return _ROOTS.get(link.table) or self._bitmaps_of(link.table, link.to)
+        made = f"{name}_through_{links[0].column}"
+        self._make_bitmaps(made, *(self._ids_through(name, link) for link in links))
+        return made
+
+    def _ids_through(self, name: str, link: Link) -> str:
+        """What rows of a table may follow by one of several links: id, bitmap."""
+        if link.by_account:
+            return _through(link.table, "account_id", "account_bitmaps", link.to)
+        follows = f"{route_table(link.table)}.{link.to} = {name}.{link.column}"
+        return f"{_ids(link.table, link.to)} SEMI JOIN {name} ON {follows}"
 
     def _route(self, name: str, by: dict[str, str], ids: tuple[str, ...] = ()) -> None:
         """The table's route table: the union of the bitmaps that its columns lead to.
@@ -181,7 +153,8 @@ class _Routing:
     def _bitmaps_of(self, name: str, column: str) -> str:
         """The bitmap table of a routed table by one of its ids; its name."""
         made = f"{name}_by_{column}"
-        self._make_bitmaps(made, _ids(name, column))
+        if made not in self.bitmap_tables:
+            self._make_bitmaps(made, _ids(name, column))
         return made
 
     def _make_bitmaps(self, name: str, *pairs: str) -> None:
@@ -218,14 +191,15 @@ def _home_buckets(bucket_count: int) -> str:
 
 def _tied() -> list[str]:
     """Customers whose invoices or charges the ledger files under these accounts: id, bitmap."""
-    pairs = (("invoices", "stripe_invoices", "invoice_id"), ("charges", "stripe_charges", "charge_id"))
     return [
         f"""
         SELECT theirs.customer_id AS id, m.bitmap
         FROM {ledger} AS ours
         JOIN with_children AS m ON ours.account_id = m.id
-        JOIN {stripe} AS theirs ON ours.stripe_{key} = theirs.{key}"""
-        for ledger, stripe, key in pairs
+        JOIN {link.table} AS theirs ON ours.{link.column} = theirs.{link.to}"""
+        for ledger, links in TIES.items()
+        for link in links
+        if TABLES[ledger].store == "billing_prod"
     ]
 
 
@@ -236,14 +210,6 @@ def _orphans(unassigned: int) -> str:
         FROM stripe_customers AS known
         ANTI JOIN subs_customer AS mapping
         ON known.customer_id = mapping.stripe_customer_id AND known.livemode = mapping.livemode"""
-
-
-def _of_events() -> list[str]:
-    """The objects that events are about: id, bitmap."""
-    return [
-        f"{_ids(name, key)} SEMI JOIN stripe_events ON {route_table(name)}.{key} = stripe_events.object_id"
-        for name, key in _EVENT_OBJECTS.items()
-    ]
 
 
 def _through(table: str, via: str, bitmaps: str, to: str) -> str:

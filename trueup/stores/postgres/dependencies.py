@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
 from trueup.contract.schemas import TABLES, Snapshot
+from trueup.stores.dependencies import TIES
 from trueup.stores.errors import AccountUnknown, StoreError
+from trueup.stores.postgres.models import DATABASE_OF
 from trueup.stores.postgres.reading import DatabaseReading, tables_in
 from trueup.stores.postgres.selects import own_rows, parameters, quoted
 from trueup.stores.postgres.translate import translated
@@ -24,13 +26,6 @@ from trueup.stores.scope import Scope
 from trueup.stores.settings import DATABASES, Database
 
 ReadingOf = Callable[[Database], DatabaseReading]
-
-# These Stripe ids tie rows of the ledger and of subs_mandate to Stripe's objects.
-_TIES: Final = {
-    "stripe_invoices": "invoice_id",
-    "stripe_charges": "charge_id",
-    "stripe_payment_methods": "payment_method_id",
-}
 
 
 def expand_scope(scope: Scope, reading_of: ReadingOf) -> Scope:
@@ -55,10 +50,12 @@ def expand_scope(scope: Scope, reading_of: ReadingOf) -> Scope:
             SELECT stripe_customer_id FROM public.subs_customer WHERE {own})
     """
     scope = replace(scope, related=scope.related | _ids(reading_of, "subs_api", sharing, scope))
-    ties = """
-        SELECT stripe_invoice_id FROM public.invoices WHERE {own}
-        UNION SELECT stripe_charge_id FROM public.charges WHERE {own}
-    """
+    ties = " UNION ".join(
+        f"SELECT {link.column} FROM public.{quoted(name)} WHERE {{own}}"
+        for name, links in TIES.items()
+        for link in links
+        if DATABASE_OF[name] == "billing_prod"
+    )
     stripe_ids = _ids(reading_of, "billing_prod", ties, scope)
     return replace(scope, customers=scope.customers | customers, stripe_ids=scope.stripe_ids | stripe_ids)
 
@@ -67,7 +64,8 @@ def expand_by_stripe(scope: Scope, stripe: Snapshot) -> Scope:
     """The scope with its accounts' Stripe customers, and with the Stripe ids that tie other stores' rows to them."""
     if scope.is_fleet:
         return scope
-    ids = pl.concat([stripe[name].select(pl.col(column).alias("id")) for name, column in _TIES.items()])
+    followed = {(link.table, link.to) for links in TIES.values() for link in links}
+    ids = pl.concat([stripe[name].select(pl.col(column).alias("id")) for name, column in sorted(followed)])
     customers = stripe["stripe_customers"].select("customer_id").collect().to_series()
     return replace(
         scope,

@@ -17,6 +17,8 @@ import orjson
 import polars as pl
 
 from trueup.contract.schemas import TABLES
+from trueup.stores import dependencies as graph
+from trueup.stores.dependencies import LINKS, Link
 from trueup.stores.scope import Scope, bucket_sql
 
 ACCOUNTS: Final = "trueup.accounts"
@@ -99,20 +101,23 @@ def select(
 
 def condition(name: str, scope: Scope, bucket_count: int) -> str:
     """Which rows of a table a scope needs; empty for all of them."""
-    if scope.is_fleet or name == "products":
+    links = LINKS[name]
+    if scope.is_fleet or not links:
         return ""
-    conditions = {
-        "invoices": _invoices(scope, bucket_count),
-        "charges": f"{own_rows(scope, bucket_count)} OR {_among('stripe_charge_id', STRIPE_IDS)}"
-        f" OR {_of_invoices(scope, bucket_count)}",
-        "schedules": f"{own_rows(scope, bucket_count)} OR {_of_invoices(scope, bucket_count)}",
-        "credit_notes": _of_invoices(scope, bucket_count),
-        "subs_customer": f"{own_rows(scope, bucket_count)} OR {_among('stripe_customer_id', CUSTOMERS)}"
-        f" OR stripe_customer_id IN (SELECT stripe_customer_id FROM public.subs_customer"
-        f" WHERE {own_rows(scope, bucket_count)})",
-        "subs_mandate": f"{own_rows(scope, bucket_count)} OR {_among('stripe_payment_method_id', STRIPE_IDS)}",
-    }
-    return conditions.get(name, own_rows(scope, bucket_count))
+    return " OR ".join(_follows(link, scope, bucket_count) for link in links)
+
+
+def _follows(link: Link, scope: Scope, bucket_count: int) -> str:
+    """The condition that a row is needed through one of its table's links."""
+    if link.table == graph.ACCOUNTS:
+        return own_rows(scope, bucket_count)
+    if link.table == graph.CUSTOMERS:
+        mapped = f"SELECT {link.column} FROM public.subs_customer WHERE {own_rows(scope, bucket_count)}"
+        return f"{_among(link.column, CUSTOMERS)} OR {link.column} IN ({mapped})"
+    if TABLES[link.table].store == "stripe":
+        return _among(link.column, STRIPE_IDS)
+    needed = condition(link.table, scope, bucket_count)
+    return f"{link.column} IN (SELECT {link.to} FROM public.{quoted(link.table)} WHERE {needed})"
 
 
 def parameters(scope: Scope) -> dict[str, str]:
@@ -125,14 +130,6 @@ def parameters(scope: Scope) -> dict[str, str]:
 def quoted(identifier: str) -> str:
     """The identifier in double quotes; ours are plain words, some of them reserved (`trigger`, `interval`)."""
     return f'"{identifier}"'
-
-
-def _invoices(scope: Scope, bucket_count: int) -> str:
-    return f"{own_rows(scope, bucket_count)} OR {_among('stripe_invoice_id', STRIPE_IDS)}"
-
-
-def _of_invoices(scope: Scope, bucket_count: int) -> str:
-    return f"invoice_id IN (SELECT invoice_id FROM public.invoices WHERE {_invoices(scope, bucket_count)})"
 
 
 def own_rows(scope: Scope, bucket_count: int) -> str:
