@@ -14,7 +14,7 @@ from assets.lineage import DESIRED_FROM, FINDINGS_FROM, column_lineage, table_sc
 from assets.results_metadata import desired_metadata, findings_metadata, implied_metadata
 from assets.run import WHOLENESS_TAG, run_metadata, run_with, tag_run
 from trueup.audit.conclude import conclude
-from trueup.contract.schemas import DESIRED, FINDINGS
+from trueup.contract.schemas import DESIRED
 from trueup.stores.settings import Settings
 
 OWNERS = ["team:data-platform"]
@@ -54,10 +54,7 @@ OWNERS = ["team:data-platform"]
             kinds={"parquet"},
             owners=OWNERS,
             description="Where a store differs from what should be: one row per account, code and object.",
-            metadata={
-                "dagster/column_schema": table_schema(FINDINGS, FINDINGS_FROM),
-                "dagster/column_lineage": column_lineage(FINDINGS_FROM),
-            },
+            metadata={"dagster/column_lineage": column_lineage(FINDINGS_FROM)},
         ),
     ],
 )

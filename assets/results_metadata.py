@@ -13,10 +13,11 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
+from assets.lineage import FINDINGS_FROM, table_schema
 from trueup.audit.conclude import Conclusion, indeterminate
 from trueup.audit.judge import height
 from trueup.audit.report import span
-from trueup.contract.schemas import STORES
+from trueup.contract.schemas import FINDINGS, STORES
 from trueup.drift import by_code
 
 SEVERITIES: Final = ("S1", "S2", "S3", "S4", "none")
@@ -65,6 +66,8 @@ def findings_metadata(conclusion: Conclusion) -> Mapping[str, Any]:
         "settling": findings.filter("is_settling").height,
         "suppressed": findings.filter("is_suppressed").height,
         **{name: dg.MetadataValue.md(table) for name, table in tables.items()},
+        # Not as dagster/column_schema: its table would push the number off the first screen of the page.
+        "columns": dg.MetadataValue.table_schema(table_schema(FINDINGS, FINDINGS_FROM)),
         **{
             f"code/{row['code']}": tracked(conclusion, row["accounts"])
             for row in by_code(findings).iter_rows(named=True)

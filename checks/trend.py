@@ -53,7 +53,7 @@ def earlier_numbers(runs: pl.DataFrame, mine: pl.DataFrame) -> pl.Series:
 def judge_rise(now: int, before: pl.Series) -> dg.AssetCheckResult:
     """Whether a number is out of line with those before it."""
     if len(before) < RUNS_MIN:
-        words = f"{now:,} accounts; {len(before)} earlier runs, {RUNS_MIN} are needed to compare"
+        words = f"{now:,} accounts; no comparison before {RUNS_MIN} earlier runs, and there are {len(before)}"
         return dg.AssetCheckResult(passed=True, description=words, metadata={"accounts_disagreeing": now})
     middle = float(before.median() or 0)  # type: ignore[arg-type]
     deviation = float((before - middle).abs().median() or 0)  # type: ignore[arg-type]

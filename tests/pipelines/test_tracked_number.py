@@ -48,7 +48,7 @@ def test_a_fleet_that_could_not_be_read_whole_leaves_a_gap_and_its_checks_cannot
 def test_a_dry_run_is_no_materialization(lab: Lab) -> None:
     _, planned = lab.answer("plan")
     key = lab.home / "kim.pem"
-    lab.trueup("keys", "new", "--name", "kim", "--out", str(key))
+    lab.trueup("keys", "new", "--name", "kim", "--identity", "kim", "--out", str(key))
     lab.trueup("approve", planned["plan_id"], "--key", str(key))
     assert lab.trueup("apply", planned["plan_id"], "--dry-run") == 0
 
