@@ -19,7 +19,7 @@ from trueup.contract.schemas import STORES, TABLES, Snapshot
 from trueup.drift import find
 from trueup.engine.engine import Judged, compute
 from trueup.engine.policy import load_policy
-from trueup.sandbox.fleet import CODES, STORIES, Fleet, load_fleet, make_fleet
+from trueup.sandbox.fleet import CODES, SCENARIOS, Fleet, load_fleet, make_fleet
 from trueup.sandbox.fleet.archetypes import ARCHETYPES
 from trueup.sandbox.fleet.writer import LiveWriter
 from trueup.sandbox.stripe_api import StripeSandbox
@@ -43,9 +43,11 @@ MOMENTS = (
 
 def audit(snapshot: Snapshot, as_of: datetime, settle_minutes: int = 5) -> tuple[Judged, pl.DataFrame]:
     swept = sweep(snapshot, as_of=as_of)
-    judged = compute(swept.frames, POLICY, as_of, faults=swept.faults)
+    judged = compute(swept.frames, POLICY, as_of, violations=swept.violations)
     observed_at = dict.fromkeys(STORES, as_of)
-    found = find(judged, POLICY, as_of, faults=swept.faults, observed_at=observed_at, settle_minutes=settle_minutes)
+    found = find(
+        judged, POLICY, as_of, violations=swept.violations, observed_at=observed_at, settle_minutes=settle_minutes
+    )
     return judged, found
 
 
@@ -100,7 +102,7 @@ def test_every_kind_of_account_is_in_a_fleet() -> None:
 def test_a_consistent_fleet_breaks_no_contract_and_has_no_finding() -> None:
     fleet, _, found = consistent()
 
-    assert sweep(fleet.snapshot()).faults.is_empty()
+    assert sweep(fleet.snapshot()).violations.is_empty()
     assert found.is_empty(), found.select("account_id", "code", "observed")
 
 
@@ -127,7 +129,7 @@ def test_it_stays_true_for_a_day_whenever_it_was_made(as_of: datetime) -> None:
         assert wrongly_known(fleet, judged).is_empty()
 
 
-def test_every_code_of_the_contract_has_a_plant() -> None:
+def test_every_code_of_the_contract_can_be_planted() -> None:
     from trueup.drift.codes import CODES as KNOWN
 
     faults_of_reading = {"SRC_STALE", "SRC_PARTIAL"}
@@ -135,10 +137,10 @@ def test_every_code_of_the_contract_has_a_plant() -> None:
     assert set(CODES) == set(KNOWN) - faults_of_reading
 
 
-@pytest.mark.parametrize("name", [*CODES, *STORIES])
-def test_a_plant_is_found_and_nothing_else(name: str) -> None:
+@pytest.mark.parametrize("name", [*CODES, *SCENARIOS])
+def test_a_planted_fault_is_found_and_nothing_else(name: str) -> None:
     fleet, _, found = disturbed()
-    planted = fleet.planted.filter(pl.col("plant") == name)
+    planted = fleet.planted.filter(pl.col("fault") == name)
     accounts = planted["account_id"].drop_nulls().unique()
     objects = planted.filter(pl.col("account_id").is_null())["object_id"]
     is_about = pl.col("account_id").is_in(accounts.implode()) | (
@@ -149,10 +151,10 @@ def test_a_plant_is_found_and_nothing_else(name: str) -> None:
     assert triples(found.filter(is_about)) == triples(planted)
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_the_root_of_a_story_is_its_first_word(name: str) -> None:
     fleet, _, found = disturbed()
-    root = fleet.planted.filter((pl.col("plant") == name) & ~pl.col("is_consequence"))
+    root = fleet.planted.filter((pl.col("fault") == name) & ~pl.col("is_consequence"))
 
     roots = found.filter("is_root").join(root.select("account_id"), on="account_id", how="semi")
     assert triples(roots) == triples(root)
@@ -187,14 +189,14 @@ def test_the_default_drift_spans_the_stores_and_what_we_correct() -> None:
 def test_only_the_chosen_codes_are_planted() -> None:
     fleet = make_fleet(400, 9, seed=4, as_of=AS_OF, codes=["PAY_UNLINKED", "FLAG_BAD_DEBT_MISSING", "lost_webhook"])
 
-    assert set(fleet.planted["plant"]) == {"PAY_UNLINKED", "FLAG_BAD_DEBT_MISSING", "lost_webhook"}
+    assert set(fleet.planted["fault"]) == {"PAY_UNLINKED", "FLAG_BAD_DEBT_MISSING", "lost_webhook"}
     assert fleet.disagreeing == 9
 
 
 def test_what_cannot_be_made_is_refused_with_its_reason() -> None:
-    with pytest.raises(ValueError, match="no plant is called PAY_TWICE"):
+    with pytest.raises(ValueError, match="no planted fault is called PAY_TWICE"):
         make_fleet(10, 1, 0, AS_OF, ["PAY_TWICE"])
-    with pytest.raises(ValueError, match="plants need 40 accounts and there are 10"):
+    with pytest.raises(ValueError, match="faults need 40 accounts and there are 10"):
         make_fleet(10, 40, 0, AS_OF, ["PAY_UNLINKED"])
     with pytest.raises(ValueError, match="takes 2 accounts at a time"):
         make_fleet(10, 3, 0, AS_OF, ["MAP_SHARED_CUSTOMER"])

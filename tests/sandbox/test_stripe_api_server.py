@@ -236,7 +236,9 @@ def test_lists_are_filtered_as_stripe_filters_them(client: stripe.StripeClient) 
     }
 
 
-def test_an_error_strikes_when_and_where_it_was_told_to(sandbox: StripeSandbox, client: stripe.StripeClient) -> None:
+def test_an_error_hits_only_the_requests_that_it_was_set_for(
+    sandbox: StripeSandbox, client: stripe.StripeClient
+) -> None:
     sandbox.faults.add(Fault("error", path="/v1/charges", after=1, times=1, status=503))
     client.v1.charges.list()
     client.v1.refunds.list()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.contract.schemas import TABLES
-from trueup.sandbox.stripe_api import objects
+from trueup.sandbox.stripe_api import builders, objects
 from trueup.stores.stripe.frames import MALFORMED, payment_methods, rows
 from trueup.stores.stripe.objects import COLUMNS
 from trueup.stores.stripe.parsing import parsed
@@ -35,7 +35,7 @@ def test_every_column_of_the_schema_has_its_place_in_the_object(kind: str) -> No
 def test_no_object_breaks_the_page_it_is_on(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(objects.KINDS))
     table, key = f"stripe_{kind}", objects.ID_OF[kind]
-    sound = objects.build(kind, {key: "sound"})
+    sound = builders.build(kind, {key: "sound"})
     broken = deepcopy(sound)
     for path in data.draw(st.lists(st.sampled_from(_paths(sound)), min_size=1, max_size=6)):
         _put(broken, path, data.draw(ANYTHING))

@@ -158,7 +158,7 @@ def test_objects_that_arrive_or_vanish_during_the_reading_cost_no_other(empty: S
                 empty.drop("charges", f"ch_{1_499 - last + pages:04}")
 
     found = read(empty, tmp_path, on_progress=disturb)["stripe_charges"]["charge_id"]
-    stayed = {name for name in (f"ch_{n:04}" for n in range(1_500)) if empty.stock.shelves["charges"].get(name)}
+    stayed = {name for name in (f"ch_{n:04}" for n in range(1_500)) if empty.objects.collections["charges"].get(name)}
     assert found.n_unique() == len(found)
     assert stayed <= set(found)
 
@@ -199,7 +199,7 @@ def test_passing_trouble_is_lived_through(sandbox: StripeSandbox, tmp_path: Path
     found = read(sandbox, tmp_path, retry_policy=patient)
 
     assert found["stripe_charges"].height == len(WORLD["charges"])
-    assert sandbox.faults.as_dicts()[0]["struck"] == fault.times
+    assert sandbox.faults.as_dicts()[0]["times_matched"] == fault.times
 
 
 def test_a_server_that_says_when_to_come_back_is_obeyed(sandbox: StripeSandbox, tmp_path: Path) -> None:

@@ -8,6 +8,6 @@
 
 from trueup.sandbox.fleet.fleet import Fleet, make_fleet
 from trueup.sandbox.fleet.load import load_fleet
-from trueup.sandbox.fleet.planted_faults import CODES, STORIES
+from trueup.sandbox.fleet.planted_faults import CODES, SCENARIOS
 
-__all__ = ["CODES", "STORIES", "Fleet", "load_fleet", "make_fleet"]
+__all__ = ["CODES", "SCENARIOS", "Fleet", "load_fleet", "make_fleet"]

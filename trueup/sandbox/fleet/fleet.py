@@ -1,9 +1,9 @@
 """The fleet: accounts whose six stores agree, and the disagreements planted among them.
 
-What is decided here is who is what: which accounts a plant needs and of which archetype, which are children of which
-parents, and how common everything else is. Stories are told in truth.py, mirrored into stores in mirror_*.py, and
-disturbed in plants/. Nothing here asks the engine anything: a fleet is made from the text of docs/contract/DUNNING.md,
-so that what an audit finds in it was found and not told.
+This module decides which accounts a planted fault needs and of which archetype, which are children of which
+parents, and how common everything else is. truth.py makes what happened, internal_rows.py and stripe_objects.py the
+rows that the stores hold of it, and planted_faults/ changes them. Nothing here calls the engine: a fleet follows from
+the text of docs/contract/DUNNING.md, so that an audit of it is an independent test.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import polars as pl
 
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.sandbox.fleet import internal_rows, stripe_objects
+from trueup.sandbox.fleet.archetype import Archetype
 from trueup.sandbox.fleet.archetypes import ARCHETYPES
 from trueup.sandbox.fleet.identify import Known, identify
 from trueup.sandbox.fleet.ids import Ints
 from trueup.sandbox.fleet.personal import with_personal_data
-from trueup.sandbox.fleet.planted_faults import PLANTS, Ground, Plant, plan_of_drift
+from trueup.sandbox.fleet.planted_faults import PLANTED_FAULTS, FleetEditor, PlantedFault, plan_of_drift
 from trueup.sandbox.fleet.population import draw
 from trueup.sandbox.fleet.stored import with_stored
-from trueup.sandbox.fleet.story import Archetype
-from trueup.sandbox.fleet.truth import Truth, tell, together
+from trueup.sandbox.fleet.truth import Truth, concatenated, make_truth
 
 KNOWN: Final = (
     "account_id",
@@ -68,7 +68,7 @@ class Fleet:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """PostgreSQL table → rows with all columns of docs/contract/STORES.md, with addresses at example.invalid."""
+        """PostgreSQL table → rows with all columns of docs/contract/STORES.md; e-mail addresses are at example.invalid."""
         return with_personal_data(
             {name: frame for name, frame in self.frames.items() if not name.startswith("stripe_")}
         )
@@ -83,13 +83,13 @@ class Fleet:
     @property
     def disagreeing(self) -> int:
         """How many accounts were made to disagree (S1 to S3)."""
-        counted = pl.Series([code for code, plant in PLANTS.items() if plant.is_counted])
+        counted = pl.Series([code for code, fault in PLANTED_FAULTS.items() if fault.is_counted])
         return self.planted.filter(pl.col("account_id").is_not_null() & pl.col("code").is_in(counted.implode()))[
             "account_id"
         ].n_unique()
 
     def snapshot(self) -> Snapshot:
-        """The fleet as the readers would bring it home, without databases in between."""
+        """The fleet as the readers would return it, without databases in between."""
         frames = {
             **self.frames,
             "stripe_mandates": _named(self.frames, "stripe_mandates", "mandate_id", _MANDATES_NAMED),
@@ -121,7 +121,7 @@ def make_fleet(
             on top.
         seed: the same seed and `as_of` give the same fleet.
         as_of: the instant at which it is true; default now, floored to the hour.
-        codes: the codes of docs/contract/FINDINGS.md, or names of stories, to plant; default a realistic mix of all.
+        codes: the codes of docs/contract/FINDINGS.md, or names of scenarios, to plant; default a realistic mix of all.
 
     Raises:
         ValueError: an unknown code; more drift than accounts; a naive `as_of`.
@@ -129,18 +129,22 @@ def make_fleet(
     moment = _moment(as_of)
     rng = np.random.default_rng(seed)
     wanted = plan_of_drift(drift, codes)
-    cast = _cast(wanted, accounts, rng)
-    truth = together([_story(name, ns, moment, rng) for name, ns in cast.archetypes.items()])
-    known = _known(truth, _parents(cast, rng), moment, rng)
-    ground = Ground({**internal_rows.mirror(known, rng), **stripe_objects.mirror(known, rng)}, known, moment, rng)
-    for (plant, _), account_ns in zip(wanted, cast.reserved, strict=True):
-        ground.sow(plant, account_ns)
-    return Fleet(moment, ground.frames, ground.planted(), _told(known.accounts, cast.planted), seed)
+    assigned = _assign(wanted, accounts, rng)
+    truth = concatenated([_truth_of(name, ns, moment, rng) for name, ns in assigned.archetypes.items()])
+    known = _known(truth, _parents(assigned, rng), moment, rng)
+    editor = FleetEditor(
+        {**internal_rows.make_rows(known, rng), **stripe_objects.make_objects(known, rng)}, known, moment, rng
+    )
+    for (fault, _), account_ns in zip(wanted, assigned.reserved, strict=True):
+        editor.apply(fault, account_ns)
+    return Fleet(
+        moment, editor.frames, editor.planted(), _known_by_construction(known.accounts, assigned.planted), seed
+    )
 
 
-def _story(name: str, account_ns: Ints, as_of: datetime, rng: np.random.Generator) -> Truth:
+def _truth_of(name: str, account_ns: Ints, as_of: datetime, rng: np.random.Generator) -> Truth:
     archetype = ARCHETYPES[name]
-    return tell(archetype, draw(archetype, account_ns, as_of, rng), rng)
+    return make_truth(archetype, draw(archetype, account_ns, as_of, rng), rng)
 
 
 def _moment(as_of: datetime | None) -> datetime:
@@ -152,8 +156,8 @@ def _moment(as_of: datetime | None) -> datetime:
 
 
 @dataclass(frozen=True)
-class _Cast:
-    """Who is what: archetype → accounts, and the accounts that each plant may disturb, in the order of the plants."""
+class _Assignment:
+    """Archetype → accounts, and the accounts reserved for each planted fault, in the order of the faults."""
 
     archetypes: dict[str, Ints]
     reserved: list[Ints]
@@ -163,12 +167,14 @@ class _Cast:
         return np.concatenate([np.array([], dtype=np.int64), *self.reserved])
 
 
-def _cast(wanted: Sequence[tuple[Plant, int]], accounts: int, rng: np.random.Generator) -> _Cast:
-    """Gives every account its archetype: first to the plants what they need, then to the others by their shares."""
-    needs = [plant.cast(times) for plant, times in wanted]
+def _assign(wanted: Sequence[tuple[PlantedFault, int]], accounts: int, rng: np.random.Generator) -> _Assignment:
+    """Assign every account an archetype: first those that planted faults need, then the others by their shares."""
+    needs = [fault.archetypes(times) for fault, times in wanted]
     count = sum(map(len, needs))
     if count > accounts:
-        raise ValueError(f"plants need {count} accounts and there are {accounts}: make more accounts or less drift")
+        raise ValueError(
+            f"the planted faults need {count} accounts and there are {accounts}: make more accounts or less drift"
+        )
     shuffled = rng.permutation(accounts)
     reserved = np.split(shuffled[:count], np.cumsum([len(need) for need in needs])[:-1]) if needs else []
     free = shuffled[count:]
@@ -179,21 +185,21 @@ def _cast(wanted: Sequence[tuple[Plant, int]], accounts: int, rng: np.random.Gen
     what = np.concatenate([np.array([name for need in needs for name in need], dtype=names.dtype), drawn])
     order = np.argsort(who)
     who, what = who[order], what[order]
-    return _Cast({name: who[what == name] for name in ARCHETYPES if (what == name).any()}, list(reserved))
+    return _Assignment({name: who[what == name] for name in ARCHETYPES if (what == name).any()}, list(reserved))
 
 
 def _known(truth: Truth, parents: pl.DataFrame, as_of: datetime, rng: np.random.Generator) -> Known:
-    """The truth under its names, children with their parents' answers."""
+    """The truth with ids; children get their parents' results."""
     known = identify(truth, as_of, rng)
     adopted = known.accounts.join(parents, on="account_n", how="left", validate="1:1", maintain_order="left")
     return Known(with_stored(adopted, known.bills), known.bills, known.charges, known.intents)
 
 
-def _parents(cast: _Cast, rng: np.random.Generator) -> pl.DataFrame:
-    """A parent for each child: account_n, parent_n. Who is disturbed, closed or a child has no children."""
-    children = cast.archetypes.get("child", np.array([], dtype=np.int64))
-    able = [ns for name, ns in cast.archetypes.items() if _may_be_parent(ARCHETYPES[name])]
-    candidates = np.setdiff1d(np.concatenate([np.array([], dtype=np.int64), *able]), cast.planted)
+def _parents(assigned: _Assignment, rng: np.random.Generator) -> pl.DataFrame:
+    """A parent for each child: account_n, parent_n. An account that is planted, closed or a child has no children."""
+    children = assigned.archetypes.get("child", np.array([], dtype=np.int64))
+    able = [ns for name, ns in assigned.archetypes.items() if _may_be_parent(ARCHETYPES[name])]
+    candidates = np.setdiff1d(np.concatenate([np.array([], dtype=np.int64), *able]), assigned.planted)
     if len(children) and not len(candidates):
         raise ValueError(f"{len(children)} accounts need a parent and none is left undisturbed: make more accounts")
     chosen = rng.choice(candidates, len(children)) if len(children) else children
@@ -206,7 +212,7 @@ def _may_be_parent(archetype: Archetype) -> bool:
     return not (archetype.is_child or archetype.is_exempt) and archetype.account_status == "active"
 
 
-def _told(accounts: pl.DataFrame, planted: Ints) -> pl.DataFrame:
+def _known_by_construction(accounts: pl.DataFrame, planted: Ints) -> pl.DataFrame:
     """What is known by construction, as the columns of KNOWN."""
     return accounts.select(
         "account_id",

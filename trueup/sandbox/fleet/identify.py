@@ -20,7 +20,7 @@ PLANS_WITH_PRICES: Final = "price_1NQ0aB7WZ01zgkW"
 _OTHER_CARD_SHARE: Final = 0.5  # of customers whose default is not the instrument in use
 _STRIPE_RETRIES_SHARE: Final = 0.05  # of retries that Stripe makes, not we
 _DIRECT_SHARE: Final = 0.02  # of old charges made without an intent
-_SAID_TWICE_SHARE: Final = 0.3  # of declines that an advice code confirms
+_ADVICE_CODE_SHARE: Final = 0.3  # of declines that an advice code confirms
 _BORROWED: Final = (  # of its account, on each bill and charge
     "account_id",
     "customer_id",
@@ -132,8 +132,8 @@ def _charges(charges: pl.DataFrame, bills: pl.DataFrame, rng: np.random.Generato
     dated = instants(whose)
     count = len(dated)
     is_direct = (pl.col("ordinal") > HISTORY) & (pl.lit(pl.Series(rng.random(count))) < _DIRECT_SHARE)
-    says_twice = pl.lit(pl.Series(rng.random(count))) < _SAID_TWICE_SHARE  # the provider says so in an advice code too
-    hard = pl.col("decline_code").is_in(["stolen_card", "lost_card", "fraudulent"]) & says_twice
+    has_advice_code = pl.lit(pl.Series(rng.random(count))) < _ADVICE_CODE_SHARE  # an advice code confirms the decline
+    hard = pl.col("decline_code").is_in(["stolen_card", "lost_card", "fraudulent"]) & has_advice_code
     is_soft_card = pl.col("decline_code").is_in(["insufficient_funds", "do_not_honor"]) & (pl.col("pm_type") == "card")
     return dated.with_columns(
         charge_id=ids.numbered("chg_", np.arange(1, count + 1), 10),
@@ -141,7 +141,7 @@ def _charges(charges: pl.DataFrame, bills: pl.DataFrame, rng: np.random.Generato
         used_pm_id=pl.when("is_old_instrument").then("old_pm_id").otherwise("pm_id"),
         is_direct=is_direct,
         advice_code=pl.when(hard).then(pl.lit("do_not_try_again")).when(is_soft_card).then(pl.lit("try_again_later")),
-        network_advice_code=pl.when(hard).then(pl.lit("03")).when(is_soft_card & says_twice).then(pl.lit("24")),
+        network_advice_code=pl.when(hard).then(pl.lit("03")).when(is_soft_card & has_advice_code).then(pl.lit("24")),
     )
 
 

@@ -26,7 +26,7 @@ _STUCK_ONCE_SHARE: Final = 0.02
 _GOOD_WITH_ROW_SHARE: Final = 0.5
 
 
-def mirror(known: Known, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
+def make_rows(known: Known, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     """Table name → its rows, of all internal tables."""
     accounts = known.accounts
     frames = {

@@ -65,11 +65,11 @@ class _Meter:
     def __init__(self, total: int, on_progress: Progress | None) -> None:
         self.total = total
         self.done = 0
-        self.tell = on_progress or (lambda _name, _done, _total: None)
+        self.report = on_progress or (lambda _name, _done, _total: None)
 
     def add(self, name: str, rows: int) -> None:
         self.done += rows
-        self.tell(name, self.done, self.total)
+        self.report(name, self.done, self.total)
 
 
 def _load_database(url: str, tables: Mapping[str, pl.DataFrame], meter: _Meter) -> None:

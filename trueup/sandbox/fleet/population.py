@@ -2,7 +2,7 @@
 
 Currency, country, timezone, plan and the hour of day at which things happen to an account are drawn here, for all
 accounts of one archetype at a time. Every moment of an account is kept as seconds from its own local midnight of
-today (`midnight`), so that the local date of anything that happens is known without asking a calendar: hours are drawn
+today (`midnight`), so that the local date of anything that happens is known without a calendar: hours are drawn
 between two and twenty-one, and summer time moves them by one.
 """
 
@@ -16,8 +16,8 @@ import polars as pl
 
 from trueup.contract.schemas import INSTANT
 from trueup.sandbox.fleet import catalogue
+from trueup.sandbox.fleet.archetype import Archetype
 from trueup.sandbox.fleet.ids import Ints
-from trueup.sandbox.fleet.story import Archetype
 
 DAY = 86_400
 HOUR = 3_600

@@ -23,7 +23,7 @@ _NO_METADATA_SHARE: Final = 0.02
 _ACCEPTED_SHARE: Final = 0.9  # of Bacs mandates; the bank has not answered for the others yet
 
 
-def mirror(known: Known, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
+def make_objects(known: Known, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     """Table name (`stripe_customers` …) → its rows."""
     events = _events(known, rng)
     frames = {
@@ -352,8 +352,8 @@ def _events(known: Known, rng: np.random.Generator) -> _Events:
     as_of = known.accounts["as_of"][0]
     raised = known.charges.filter(pl.col("dispute_status").is_not_null())
     raised = raised.with_columns(dispute_id=ids.dated("dp", raised["dispute_at"], rng))
-    told = pl.concat([*_payment_events(known.charges), *_dispute_events(raised)])
-    recent = told.filter(pl.col("created_at") > as_of - pl.duration(days=_EVENT_DAYS))
+    every = pl.concat([*_payment_events(known.charges), *_dispute_events(raised)])
+    recent = every.filter(pl.col("created_at") > as_of - pl.duration(days=_EVENT_DAYS))
     rows = recent.with_columns(event_id=ids.dated("evt", recent["created_at"], rng), livemode=_YES)
     return _Events(_disputes(raised), rows)
 

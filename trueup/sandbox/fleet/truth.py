@@ -1,6 +1,6 @@
-"""What happened: one archetype's story, told of each of its accounts as frames of accounts, bills and charges.
+"""What happened to the accounts of one archetype, as frames of accounts, bills and charges.
 
-This is the one truth that all six stores are then made to mirror, which is what makes them agree. Moments are seconds
+The rows of all six stores are made from these frames, so that the stores agree. Moments are seconds
 from the account's local midnight (see population.py) in columns that end in `_s`; a bill is known by its account and
 its ordinal: small numbers are the archetype's own bills, from HISTORY on come the earlier ones, long paid.
 """
@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from trueup.sandbox.fleet import catalogue
+from trueup.sandbox.fleet.archetype import Archetype, Bill, Charge
 from trueup.sandbox.fleet.population import DAY, HOUR
-from trueup.sandbox.fleet.story import Archetype, Bill, Charge
 
 HISTORY: Final = 100
 TINY_AMOUNT: Final = 60
@@ -32,8 +32,8 @@ class Truth:
     charges: pl.DataFrame
 
 
-def tell(archetype: Archetype, people: pl.DataFrame, rng: np.random.Generator) -> Truth:
-    """The archetype's story, told of these people."""
+def make_truth(archetype: Archetype, people: pl.DataFrame, rng: np.random.Generator) -> Truth:
+    """Accounts, bills and charges of one archetype for these accounts."""
     own = [_bill(ordinal, bill, people) for ordinal, bill in enumerate(archetype.bills)]
     past = _history(archetype, people, rng)
     bills = pl.concat([*own, past])
@@ -46,8 +46,8 @@ def tell(archetype: Archetype, people: pl.DataFrame, rng: np.random.Generator) -
     return Truth(_accounts(archetype, people, bills), bills, charges)
 
 
-def together(parts: list[Truth]) -> Truth:
-    """All archetypes' stories as one, in the order of accounts."""
+def concatenated(parts: list[Truth]) -> Truth:
+    """All archetypes' frames as one, in the order of accounts."""
     return Truth(
         pl.concat([part.accounts for part in parts]).sort("account_n"),
         pl.concat([part.bills for part in parts]).sort("account_n", "ordinal"),
@@ -88,7 +88,7 @@ def _bill(ordinal: int, bill: Bill, people: pl.DataFrame) -> pl.DataFrame:
 
 
 def _amount(bill: Bill) -> pl.Expr:
-    """What is due: the plan's price less what was credited before, unless the story says otherwise."""
+    """What is due: the plan's price less what was credited before, unless the bill is tiny or zero."""
     if bill.is_zero or bill.is_tiny:
         return pl.lit(TINY_AMOUNT if bill.is_tiny else 0, pl.Int64)
     return pl.col("amount") - bill.prepaid_credit
@@ -144,7 +144,7 @@ def _charge(
 
 
 def _decline(charge: Charge, pm_types: pl.Series, rng: np.random.Generator) -> pl.Series:
-    """Why each account's attempt failed: a code of the kind that the story names."""
+    """Why each account's attempt failed: a decline code of the class that the charge names."""
     if charge.decline is None:
         return pl.Series([None] * len(pm_types), dtype=pl.String)
     cards, debits = catalogue.DECLINES[charge.decline], catalogue.DEBIT_DECLINES[charge.decline]
@@ -162,7 +162,7 @@ def _history(archetype: Archetype, people: pl.DataFrame, rng: np.random.Generato
     wanted = pl.when(pl.Series(rng.random(count) < _LONG_MEMORY_SHARE)).then(longest).otherwise(few)
     step = pl.col("interval").replace_strict(catalogue.INTERVAL_DAYS, return_dtype=pl.Int64)
     before = max((bill.days_earlier for bill in archetype.bills), default=0)
-    first = 0 if archetype.bills else -1  # an archetype without bills tells of the latest invoice's day
+    first = 0 if archetype.bills else -1  # without bills, the archetype's day is that of the latest invoice
     is_wanted = archetype.history and archetype.is_in_stripe
     steps = pl.int_ranges(1, pl.min_horizontal(wanted, longest) + 1) if is_wanted else pl.lit([], pl.List(pl.Int64))
     rows = people.with_columns(n=steps, step=step).explode("n").drop_nulls("n")
@@ -196,7 +196,7 @@ def _history_charges(past: pl.DataFrame, archetype: Archetype, people: pl.DataFr
     """The one charge that paid each earlier invoice; invoices that are sent are paid by wire, outside Stripe."""
     rows = past if _method(archetype) == "charge_automatically" else past.clear()
     empty = _charge(0, 0, Charge(0), _bill(0, Bill(), people.clear()), people.clear(), np.random.default_rng(0))
-    told = rows.select(
+    paid = rows.select(
         "account_n",
         "is_outside",
         "currency",
@@ -209,7 +209,7 @@ def _history_charges(past: pl.DataFrame, archetype: Archetype, people: pl.DataFr
         intent=pl.lit(0, pl.Int64),
         is_old_instrument=pl.lit(archetype.instrument_after is not None or not archetype.has_instrument),
     )
-    return pl.concat([empty, told], how="diagonal")
+    return pl.concat([empty, paid], how="diagonal")
 
 
 def _method(archetype: Archetype) -> str:
@@ -220,7 +220,7 @@ def _method(archetype: Archetype) -> str:
 
 
 def _accounts(archetype: Archetype, people: pl.DataFrame, bills: pl.DataFrame) -> pl.DataFrame:
-    """The accounts with all that their archetype says of them, and what the recompute should have stored."""
+    """The accounts with every property of their archetype, and what the recompute should have stored."""
     at = -pl.col("days") * DAY + pl.col("hour_s")
     none = pl.lit(None, _SECONDS)
     since = bills.group_by("account_n").agg(first_bill_s=pl.col("at_s").min())
@@ -251,7 +251,7 @@ def _accounts(archetype: Archetype, people: pl.DataFrame, bills: pl.DataFrame) -
 
 
 def _stored(archetype: Archetype) -> list[pl.Expr]:
-    """The dunning row that follows from the story: state, driver, clock (days ago), attempts, next retry."""
+    """The dunning row that follows: state, driver, clock (days ago), attempts, next retry."""
     is_dunned = archetype.state != "good_standing"
     driver = archetype.bills[archetype.driver] if is_dunned else Bill()
     at = -(pl.col("days") + driver.days_earlier) * DAY + pl.col("hour_s")

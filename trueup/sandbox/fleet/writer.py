@@ -2,7 +2,7 @@
 
 It is well behaved: every update adds 1 to the row's version and stamps it, and each payment that it makes reaches
 Stripe first, then the ledger, then the recompute, a moment apart. In between the stores disagree, as real ones do for
-seconds at a time; when the writer has stopped, every story that it began is finished and all of them agree again.
+seconds at a time; when the writer has stopped, every payment that it began is complete and the stores agree again.
 """
 
 from __future__ import annotations

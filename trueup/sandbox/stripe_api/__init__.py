@@ -1,4 +1,4 @@
-"""A Stripe sandbox: an HTTP server on loopback that answers Stripe's lists and retrieves the way Stripe does.
+"""A Stripe sandbox: an HTTP server on loopback that implements Stripe's lists and retrieves.
 
 People start it with `python -m trueup.sandbox.stripe_api`; tests use `StripeSandbox`, the demo `StripeSandboxProcess`.
 What an object is made of stands in `objects.py`; what the server does with requests and switched-on faults in

@@ -11,7 +11,7 @@ import click
 import uvicorn
 
 from trueup.sandbox.stripe_api.faults import Faults
-from trueup.sandbox.stripe_api.object_store import Stock
+from trueup.sandbox.stripe_api.object_store import ObjectStore
 from trueup.sandbox.stripe_api.objects import KINDS
 from trueup.sandbox.stripe_api.running import DEFAULT_KEY, KEY_VARIABLE, READY, address, loopback, quiet_server
 from trueup.sandbox.stripe_api.server import application
@@ -33,18 +33,18 @@ from trueup.sandbox.stripe_api.server import application
 def main(port: int, key: str, files: tuple[Path, ...], *, until_stdin_closes: bool) -> None:
     """Serve a Stripe sandbox on loopback.
 
-    It answers Stripe's lists and retrieves of customers, payment methods, subscriptions, invoices, invoice payments,
+    It implements Stripe's lists and retrieves of customers, payment methods, subscriptions, invoices, invoice payments,
     payment intents, charges, refunds, disputes, credit notes, mandates and events. Point TRUEUP_STRIPE_API_BASE at it.
     Objects can be put and dropped, and faults switched on, under /_sandbox/ while it runs.
     """
-    stock = Stock()
+    objects = ObjectStore()
     for path in _expanded(files):
         try:
-            stock.load_file(path)
+            objects.load_file(path)
         except ValueError as unusable:
             raise click.BadParameter(str(unusable), param_hint="--data") from unusable
     listening = loopback(port)
-    server = quiet_server(application(stock, Faults(), key))
+    server = quiet_server(application(objects, Faults(), key))
     if until_stdin_closes:
         threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     click.echo(f"{READY}{address(listening)}")

@@ -1,4 +1,4 @@
-"""Where the sandbox keeps its objects: one shelf a kind, in the order of Stripe's lists, with an index per filter.
+"""All objects of one kind, in the order of Stripe's lists, with an index per filter.
 
 A page costs the same wherever in the list it begins: the place is found by bisection over (created, id), never by
 counting. The first request that filters by a field builds that field's index; from then on each write keeps it up.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import orjson
 
-from trueup.sandbox.stripe_api.packing import Packed, is_whole, slot_text, slots_at, unfold
+from trueup.sandbox.stripe_api.packing import Packed, is_full, slot_text, slots_at, unpack
 
 
 class Page(NamedTuple):
@@ -25,7 +25,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Query:
-    """What a list request asks for. `where` is field path → wanted values; `hidden` values of a field are left out."""
+    """The terms of a list request. `where` is field path → accepted values; `hidden` values of a field are left out."""
 
     limit: int = 10
     starting_after: Packed | None = None
@@ -36,7 +36,7 @@ class Query:
     hidden: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-class Shelf:
+class Collection:
     """All objects of one kind."""
 
     def __init__(self, kind: str) -> None:
@@ -87,17 +87,17 @@ class Shelf:
         return Page(found[::-1] if query.ending_before is not None else found, has_more)
 
     def value(self, row: Packed, path: str) -> object:
-        """What the object says at a dotted path; null where it says nothing there."""
-        if not is_whole(row.body) and path in slots_at(self.kind):
+        """The object's value at a dotted path; null where it has none."""
+        if not is_full(row.body) and path in slots_at(self.kind):
             plain: object = orjson.loads(slot_text(self.kind, row.body, slots_at(self.kind)[path].name))
             return plain
-        at: object = orjson.loads(unfold(self.kind, row.body))
+        at: object = orjson.loads(unpack(self.kind, row.body))
         for key in path.split("."):
             at = at.get(key) if isinstance(at, dict) else None
         return at.get("id") if isinstance(at, dict) else at
 
     def _candidates(self, query: Query) -> list[Packed]:
-        """The shortest list that holds all that the query wants: that of its one value, or everything."""
+        """The shortest list that holds every match: an index entry of one accepted value, or all objects."""
         lists = [self._index(path).get(min(one), []) for path, one in query.where.items() if len(one) == 1]
         return min(lists, key=len, default=self._order)
 
@@ -126,7 +126,7 @@ class Shelf:
             yield index.setdefault(_hashable(self.value(row, path)), [])
 
     def _is_deleted(self, row: Packed) -> bool:
-        return is_whole(row.body) and orjson.loads(row.body).get("deleted") is True
+        return is_full(row.body) and orjson.loads(row.body).get("deleted") is True
 
 
 def _bounds(rows: list[Packed], query: Query) -> tuple[int, int]:

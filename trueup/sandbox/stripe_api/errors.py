@@ -1,4 +1,4 @@
-"""Stripe's error form, and the refusals that the sandbox answers with it."""
+"""Stripe's error form, and the errors that the sandbox responds with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class StripeRefusal(Exception):
-    """An answer of 4xx or 5xx, with Stripe's words, type, code and parameter."""
+    """A response of 4xx or 5xx, with Stripe's words, type, code and parameter."""
 
     def __init__(
         self,
@@ -23,21 +23,24 @@ class StripeRefusal(Exception):
         self.headers = headers or {}
 
     def body(self) -> dict[str, Any]:
-        told = {"message": self.message, "type": self.kind}
+        error = {"message": self.message, "type": self.kind}
         if self.code is not None:
-            told |= {"code": self.code, "doc_url": f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}"}
+            error |= {
+                "code": self.code,
+                "doc_url": f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}",
+            }
         if self.param is not None:
-            told["param"] = self.param
-        return {"error": told}
+            error["param"] = self.param
+        return {"error": error}
 
 
 def no_such(name: str, object_id: str, *, param: str, status: int = 404) -> StripeRefusal:
-    """An id that leads to nothing: 404 where it is what was asked for, 400 where it is a parameter."""
+    """No object has this id: 404 in the path of a retrieve, 400 in a parameter."""
     return StripeRefusal(f"No such {name}: '{object_id}'", status=status, code="resource_missing", param=param)
 
 
 def rate_limited(retry_after: float) -> StripeRefusal:
-    """Too many requests; when to come back is in a header."""
+    """Too many requests; the header Retry-After says when to try again."""
     return StripeRefusal(
         "Request rate limit exceeded.",
         status=429,
@@ -47,14 +50,14 @@ def rate_limited(retry_after: float) -> StripeRefusal:
 
 
 def broken(status: int) -> StripeRefusal:
-    """Trouble on Stripe's side."""
+    """An error on Stripe's side."""
     return StripeRefusal("An unknown error occurred.", status=status, kind="api_error")
 
 
 def not_authentic(given: str) -> StripeRefusal:
-    """A missing or wrong key; a wrong one is shown as Stripe shows it, by its first and last characters."""
+    """A missing or wrong key; Stripe shows a wrong one by its first and last characters."""
     headers = {"WWW-Authenticate": 'Basic realm="Stripe"'}
     if not given:
-        told = "You did not provide an API key. Provide it in the Authorization header, using Bearer auth."
-        return StripeRefusal(told, status=401, headers=headers)
+        message = "You did not provide an API key. Provide it in the Authorization header, using Bearer auth."
+        return StripeRefusal(message, status=401, headers=headers)
     return StripeRefusal(f"Invalid API Key provided: {given[:8]}****{given[-4:]}", status=401, headers=headers)

@@ -1,6 +1,6 @@
-"""Faults that can be switched on: what a reader of Stripe has to live through.
+"""Faults that can be switched on: failures of Stripe that its readers must handle.
 
-A fault waits until `after` requests that it fits have passed, then strikes `times` requests (None: until cleared). So
+A fault lets `after` requests of its path pass, then hits the next `times` requests (None: until cleared). So
 "Stripe goes down in the middle of the list of charges" is `Fault("error", path="/v1/charges", after=3, times=None)`.
 """
 
@@ -16,10 +16,11 @@ FaultKind = Literal["error", "drop", "slow", "rate_limit"]
 
 @dataclass(frozen=True)
 class Fault:
-    """One switched-on fault.
+    """One fault.
 
-    `error` answers `status`; `drop` closes the connection in the middle of the body; `slow` answers after `seconds`;
-    `rate_limit` answers 429 with `Retry-After: retry_after`: always or, with `per_second`, to what is beyond.
+    `error` responds with `status`; `drop` closes the connection in the middle of the body; `slow` responds after
+    `seconds`; `rate_limit` responds with 429 and `Retry-After: retry_after`: always or, with `per_second`, to requests
+    beyond that rate.
     """
 
     kind: FaultKind
@@ -37,10 +38,10 @@ class Fault:
 
 
 @dataclass
-class _Armed:
+class _ActiveFault:
     fault: Fault
     passed: int = 0
-    struck: int = 0
+    times_matched: int = 0
     allowance: float = 0.0
     refilled_at: float = 0.0
 
@@ -49,49 +50,49 @@ class Faults:
     """The faults that are on. Safe to change from other threads while the server answers."""
 
     def __init__(self) -> None:
-        self._armed: list[_Armed] = []
+        self._active: list[_ActiveFault] = []
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
         with self._lock:
-            self._armed.append(_Armed(fault))
+            self._active.append(_ActiveFault(fault))
 
     def clear(self) -> None:
         with self._lock:
-            self._armed.clear()
+            self._active.clear()
 
     def as_dicts(self) -> list[dict[str, object]]:
-        """The faults with how often each has struck."""
+        """The faults, each with the number of requests it hit."""
         with self._lock:
-            return [{**asdict(armed.fault), "struck": armed.struck} for armed in self._armed]
+            return [{**asdict(active.fault), "times_matched": active.times_matched} for active in self._active]
 
-    def strike(self, path: str) -> Fault | None:
+    def match(self, path: str) -> Fault | None:
         """The fault that hits a request of this path, counted as used."""
         with self._lock:
-            return next((armed.fault for armed in self._armed if _strikes(armed, path)), None)
+            return next((active.fault for active in self._active if _matches(active, path)), None)
 
 
-def _strikes(armed: _Armed, path: str) -> bool:
-    fault = armed.fault
+def _matches(active: _ActiveFault, path: str) -> bool:
+    fault = active.fault
     if fault.path is not None and not path.startswith(fault.path):
         return False
-    armed.passed += 1
-    if armed.passed <= fault.after or (fault.times is not None and armed.struck >= fault.times):
+    active.passed += 1
+    if active.passed <= fault.after or (fault.times is not None and active.times_matched >= fault.times):
         return False
-    if fault.per_second is not None and _is_allowed(armed, fault.per_second):
+    if fault.per_second is not None and _is_allowed(active, fault.per_second):
         return False
-    armed.struck += 1
+    active.times_matched += 1
     return True
 
 
-def _is_allowed(armed: _Armed, per_second: float) -> bool:
+def _is_allowed(active: _ActiveFault, per_second: float) -> bool:
     """A token bucket that holds one second's worth."""
     now = time.monotonic()
     full = max(1.0, per_second)
-    elapsed = now - armed.refilled_at if armed.refilled_at else full
-    armed.allowance = min(full, armed.allowance + elapsed * per_second)
-    armed.refilled_at = now
-    if armed.allowance < 1:
+    elapsed = now - active.refilled_at if active.refilled_at else full
+    active.allowance = min(full, active.allowance + elapsed * per_second)
+    active.refilled_at = now
+    if active.allowance < 1:
         return False
-    armed.allowance -= 1
+    active.allowance -= 1
     return True

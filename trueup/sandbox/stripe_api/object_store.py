@@ -1,4 +1,4 @@
-"""The sandbox's whole stock of objects: loading it, and changing it while it is being read.
+"""All objects of the sandbox: loading them, and changing them while lists are being read.
 
 Takes frames of flat records, lists of flat records or full objects, and files named for their kind
 (`charges.parquet`, `charges-07.ndjson`).
@@ -16,27 +16,27 @@ from typing import Any
 import orjson
 import polars as pl
 
-from trueup.sandbox.stripe_api.collection import Page, Query, Shelf
+from trueup.sandbox.stripe_api.collection import Collection, Page, Query
 from trueup.sandbox.stripe_api.objects import KINDS, as_frame
-from trueup.sandbox.stripe_api.packing import Packed, pack, pack_whole
+from trueup.sandbox.stripe_api.packing import Packed, pack, pack_full
 
 Records = pl.DataFrame | Iterable[Mapping[str, Any]]
 
 _LINES_A_BATCH = 50_000
 
 
-class Stock:
-    """Every shelf, with one lock for writers and readers."""
+class ObjectStore:
+    """All collections, with one lock for writers and readers."""
 
     def __init__(self) -> None:
-        self.shelves = {kind: Shelf(kind) for kind in KINDS}
+        self.collections = {kind: Collection(kind) for kind in KINDS}
         self._lock = threading.Lock()
 
     def load(self, kind: str, records: Records) -> None:
         """Many objects at once: a frame of flat records, or flat records and full objects as dicts."""
         packed = pack(kind, records) if isinstance(records, pl.DataFrame) else _packed(kind, list(records))
         with self._lock:
-            self.shelves[kind].fill(packed)
+            self.collections[kind].fill(packed)
         gc.freeze()  # millions of small tuples that stay: the collector need not walk them again and again
 
     def load_file(self, path: Path) -> None:
@@ -60,20 +60,20 @@ class Stock:
         packed = _packed(kind, records)
         with self._lock:
             for row in packed:
-                self.shelves[kind].put(row)
+                self.collections[kind].put(row)
 
     def drop(self, kind: str, object_id: str) -> bool:
         """Forgets an object, as if it had never been; true if it was there."""
         with self._lock:
-            return self.shelves[kind].drop(object_id)
+            return self.collections[kind].drop(object_id)
 
     def page(self, kind: str, query: Query) -> Page:
         with self._lock:
-            return self.shelves[kind].page(query)
+            return self.collections[kind].page(query)
 
 
 def _packed(kind: str, records: Sequence[Mapping[str, Any]]) -> list[Packed]:
-    """Full objects are told by their `object` key."""
+    """A record with an `object` key is a full object; the others are flat."""
     flat = [record for record in records if "object" not in record]
-    whole = [pack_whole(dict(record)) for record in records if "object" in record]
-    return (pack(kind, as_frame(kind, flat)) if flat else []) + whole
+    full = [pack_full(dict(record)) for record in records if "object" in record]
+    return (pack(kind, as_frame(kind, flat)) if flat else []) + full

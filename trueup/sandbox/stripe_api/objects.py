@@ -1,9 +1,9 @@
 """The compact form of Stripe's objects: one flat record per object, full objects when they are served.
 
 A fleet of a million objects does not fit in memory as Stripe writes them (2 to 4 kB each), so the sandbox is loaded
-with *flat records* and merges each onto its kind's template (`templates.py`) when somebody asks for it. The flat record
+with *flat records* and merges each onto its kind's template (`templates/`) when it is requested. The flat record
 of a kind has the very columns of the reader's table `stripe_<kind>` in `trueup/contract/schemas.py`, so that what a fleet puts in
-is what a sound reader gets out, plus the few in `EXTRAS` that no reader may keep or needs. So a Polars frame, a Parquet
+is what a sound reader gets out, plus the few in `EXTRAS` that no reader may store or needs. So a Polars frame, a Parquet
 file or NDJSON lines with these columns load as they are:
 
 | kind | columns (those of `stripe_<kind>`) and, after the plus, extras |
@@ -24,17 +24,15 @@ file or NDJSON lines with these columns load as they are:
 Instants are Datetime columns (any unit, UTC) or whole epoch seconds; money is integer minor units. A column that is left
 out, or null where Stripe has no null, takes its value from `DEFAULTS`; the id is never defaulted. A column that nobody
 knows is refused. Anything a flat record cannot say (a malformed object, above all) is given as a full object: a
-dict with an `object` key is kept and served exactly as it is. The builders below make full objects from flat arguments:
-
-    invoice(invoice_id="in_1", customer_id="cus_1", status="open", amount_due=900) -> {"id": "in_1", "object": "invoice", …}
+dict with an `object` key is kept and served exactly as it is. `builders.py` makes full objects from flat
+arguments.
 """  # noqa: E501
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import polars as pl
 
 from trueup.contract.schemas import COUNT, FLAG, INSTANT, TABLES, TEXT
@@ -98,75 +96,6 @@ DEFAULTS: Final[dict[str, dict[str, object]]] = {
     kind: {column: value for column, value in {**_EVERYWHERE, **_OF_KIND[kind]}.items() if column in FLAT[kind]}
     for kind in KINDS
 }
-
-
-def customer(**flat: object) -> dict[str, Any]:
-    """A Customer; deleted ones are `{id, object, deleted: true}`."""
-    return build("customers", flat)
-
-
-def payment_method(**flat: object) -> dict[str, Any]:
-    """A PaymentMethod."""
-    return build("payment_methods", flat)
-
-
-def subscription(**flat: object) -> dict[str, Any]:
-    """A Subscription with an item for each of its prices."""
-    return build("subscriptions", flat)
-
-
-def invoice(**flat: object) -> dict[str, Any]:
-    """An Invoice with one line."""
-    return build("invoices", flat)
-
-
-def invoice_payment(**flat: object) -> dict[str, Any]:
-    """An InvoicePayment."""
-    return build("invoice_payments", flat)
-
-
-def payment_intent(**flat: object) -> dict[str, Any]:
-    """A PaymentIntent."""
-    return build("payment_intents", flat)
-
-
-def charge(**flat: object) -> dict[str, Any]:
-    """A Charge with its outcome."""
-    return build("charges", flat)
-
-
-def refund(**flat: object) -> dict[str, Any]:
-    """A Refund."""
-    return build("refunds", flat)
-
-
-def dispute(**flat: object) -> dict[str, Any]:
-    """A Dispute with its balance transactions."""
-    return build("disputes", flat)
-
-
-def credit_note(**flat: object) -> dict[str, Any]:
-    """A CreditNote."""
-    return build("credit_notes", flat)
-
-
-def mandate(**flat: object) -> dict[str, Any]:
-    """A Mandate."""
-    return build("mandates", flat)
-
-
-def event(**flat: object) -> dict[str, Any]:
-    """An Event about an object of which it holds no more than the id and the customer."""
-    return build("events", flat)
-
-
-def build(kind: str, flat: Mapping[str, object]) -> dict[str, Any]:
-    """The full object that the sandbox would serve for one flat record of this kind."""
-    from trueup.sandbox.stripe_api.packing import pack, unfold
-
-    packed = pack(kind, as_frame(kind, [flat]))[0]
-    built: dict[str, Any] = orjson.loads(unfold(kind, packed.body))
-    return built
 
 
 def as_frame(kind: str, records: Sequence[Mapping[str, object]]) -> pl.DataFrame:

@@ -40,16 +40,16 @@ def pack(kind: str, frame: pl.DataFrame) -> list[Packed]:
     return list(starmap(Packed, columns.iter_rows()))
 
 
-def pack_whole(given: dict[str, Any]) -> Packed:
-    """A full object, kept as it is: without a usable `created` it is the oldest; without an id it has a place too."""
+def pack_full(given: dict[str, Any]) -> Packed:
+    """A full object, stored as it is; without a usable `created` it sorts as the oldest, without an id by its hash."""
     created, name, body = given.get("created"), given.get("id"), orjson.dumps(given)
     place = name if isinstance(name, str) and name else f"~{sha256(body).hexdigest()}"
     return Packed(created if isinstance(created, int) else 0, place, body)
 
 
-def unfold(kind: str, body: bytes, expanded: dict[str, bytes] | None = None) -> bytes:
+def unpack(kind: str, body: bytes, expanded: dict[str, bytes] | None = None) -> bytes:
     """The full object's JSON text; `expanded` puts an object's text in the place of an id, by slot name."""
-    if is_whole(body):
+    if is_full(body):
         return body
     form = _form(kind)
     values = body.split(_APART_BYTES)
@@ -59,7 +59,7 @@ def unfold(kind: str, body: bytes, expanded: dict[str, bytes] | None = None) -> 
     return form.text % tuple([values[i] for i in form.order])
 
 
-def is_whole(body: bytes) -> bool:
+def is_full(body: bytes) -> bool:
     """Whether the body is an object that was given whole."""
     return body.startswith(b"{")
 

@@ -1,6 +1,6 @@
-"""What a request asks for, or the error that Stripe would answer: parameters of lists and of `expand`.
+"""Parse a request: the parameters of lists and of `expand`, or the error that Stripe would respond with.
 
-Stripe refuses what it does not know, in words and codes that clients rely on; so does this.
+Stripe refuses unknown parameters with messages and codes that clients rely on; so does the sandbox.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from trueup.sandbox.stripe_api.collection import Query, Shelf
+from trueup.sandbox.stripe_api.collection import Collection, Query
 from trueup.sandbox.stripe_api.errors import StripeRefusal, no_such
 from trueup.sandbox.stripe_api.objects import OBJECT_OF
 from trueup.sandbox.stripe_api.packing import Packed, slots_at
@@ -19,7 +19,7 @@ LIMIT_DEFAULT: Final = 10
 LIMIT_MAX: Final = 100
 EXPAND_DEPTH_MAX: Final = 4
 
-# The filters that Stripe's lists take: parameter → where the object says it.
+# The filters that Stripe's lists take: parameter → the field path in the object.
 FILTERS: Final[dict[str, dict[str, str]]] = {
     "customers": {"email": "email"},
     "payment_methods": {"customer": "customer", "type": "type"},
@@ -60,8 +60,8 @@ Parameters = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A list request, understood."""
+class ListRequest:
+    """A parsed list request."""
 
     query: Query
     expand: tuple[str, ...]
@@ -76,33 +76,33 @@ def parameters(pairs: Iterable[tuple[str, str]]) -> Parameters:
     return found
 
 
-def list_asked(shelf: Shelf, given: Parameters) -> Asked:
-    """What a list request asks for.
+def parse_list_request(collection: Collection, given: Parameters) -> ListRequest:
+    """The query and expansions of a list request.
 
     Raises:
         StripeRefusal: a parameter that Stripe does not know, or a value that it does not take.
     """
-    filters = FILTERS.get(shelf.kind, {})
+    filters = FILTERS.get(collection.kind, {})
     _refuse_unknown(given, {*filters, *_PAGING})
     one = {name: values[-1] for name, values in given.items()}
     if "starting_after" in one and "ending_before" in one:
         raise StripeRefusal("You cannot parameterize both `starting_after` and `ending_before`.", param="ending_before")
     created_from, created_to = _created(one)
-    where, hidden = _wanted(shelf.kind, given, filters)
+    where, hidden = _wanted(collection.kind, given, filters)
     query = Query(
         limit=_limit(one.get("limit")),
-        starting_after=_cursor(shelf, one, "starting_after"),
-        ending_before=_cursor(shelf, one, "ending_before"),
+        starting_after=_cursor(collection, one, "starting_after"),
+        ending_before=_cursor(collection, one, "ending_before"),
         created_from=created_from,
         created_to=created_to,
         where=where,
         hidden=hidden,
     )
-    return Asked(query, expansions(shelf.kind, given.get("expand", []), in_list=True))
+    return ListRequest(query, expansions(collection.kind, given.get("expand", []), in_list=True))
 
 
-def retrieve_asked(kind: str, given: Parameters) -> tuple[str, ...]:
-    """What a retrieve asks to have expanded."""
+def parse_retrieve_request(kind: str, given: Parameters) -> tuple[str, ...]:
+    """The expansions of a retrieve request."""
     _refuse_unknown(given, {"expand"})
     return expansions(kind, given.get("expand", []), in_list=False)
 
@@ -149,12 +149,12 @@ def _limit(given: str | None) -> int:
     return limit
 
 
-def _cursor(shelf: Shelf, one: Mapping[str, str], name: str) -> Packed | None:
+def _cursor(collection: Collection, one: Mapping[str, str], name: str) -> Packed | None:
     if name not in one:
         return None
-    row = shelf.get(one[name])
+    row = collection.get(one[name])
     if row is None:
-        raise no_such(OBJECT_OF[shelf.kind], one[name], param=name, status=400)
+        raise no_such(OBJECT_OF[collection.kind], one[name], param=name, status=400)
     return row
 
 

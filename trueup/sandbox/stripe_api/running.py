@@ -1,7 +1,7 @@
 """The sandbox while it runs: in a thread of this process, or as a process of its own.
 
-`StripeSandbox` is for tests: its stock and its faults are at hand as Python objects. `StripeSandboxProcess` is for the
-demo and for measuring: a second core does the serving, and it ends with the process that started it.
+`StripeSandbox` is for tests: `objects` and `faults` are plain Python values of this process.
+`StripeSandboxProcess` is for the demo and for measuring: a second core serves, and it ends with its starter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from trueup.sandbox.stripe_api.faults import Fault, Faults
-from trueup.sandbox.stripe_api.object_store import Records, Stock
+from trueup.sandbox.stripe_api.object_store import ObjectStore, Records
 from trueup.sandbox.stripe_api.objects import as_frame
 from trueup.sandbox.stripe_api.server import application
 
@@ -45,9 +45,9 @@ class StripeSandbox:
 
     def __init__(self, api_key: str = DEFAULT_KEY, *, port: int = 0) -> None:
         self.api_key = api_key
-        self.stock = Stock()
+        self.objects = ObjectStore()
         self.faults = Faults()
-        self._app = application(self.stock, self.faults, api_key)
+        self._app = application(self.objects, self.faults, api_key)
         self._port = port
 
     def __enter__(self) -> Self:
@@ -66,18 +66,18 @@ class StripeSandbox:
     def load(self, objects: Mapping[str, Records]) -> None:
         """Many objects by kind: frames of flat records, flat records as dicts, or full objects."""
         for kind, records in objects.items():
-            self.stock.load(kind, records)
+            self.objects.load(kind, records)
 
     def load_files(self, paths: Sequence[Path]) -> None:
         for path in paths:
-            self.stock.load_file(path)
+            self.objects.load_file(path)
 
     def put(self, kind: str, *records: Mapping[str, Any]) -> None:
         """Objects put or replaced now, flat or full."""
-        self.stock.put(kind, records)
+        self.objects.put(kind, records)
 
     def drop(self, kind: str, object_id: str) -> None:
-        self.stock.drop(kind, object_id)
+        self.objects.drop(kind, object_id)
 
 
 class StripeSandboxProcess:
@@ -156,5 +156,5 @@ def _announced(process: subprocess.Popen[str]) -> str:
     if not line.startswith(READY):
         process.kill()
         process.communicate()
-        raise RuntimeError("the Stripe sandbox did not start; its own words are above")
+        raise RuntimeError("the Stripe sandbox did not start: see its output above")
     return line.removeprefix(READY).strip()

@@ -1,7 +1,8 @@
 """The sandbox's HTTP server: Stripe's routes under /v1/, and the sandbox's own switches under /_sandbox/.
 
-What Stripe would refuse is refused in Stripe's words; faults that are switched on strike before the answer is made, and
-only under /v1/. The switches (objects put or dropped while a list is read, faults, request counts) take the same key.
+What Stripe would refuse is refused with Stripe's messages. Faults that are switched on hit requests under /v1/ only,
+before the response is made. The switches (objects put or dropped while a list is read, faults, request counts) take the
+same key.
 
 | switch | does |
 |---|---|
@@ -32,36 +33,36 @@ from starlette.types import Receive, Scope, Send
 
 from trueup.sandbox.stripe_api.errors import StripeRefusal, broken, no_such, not_authentic, rate_limited
 from trueup.sandbox.stripe_api.faults import Fault, Faults
-from trueup.sandbox.stripe_api.object_store import Stock
+from trueup.sandbox.stripe_api.object_store import ObjectStore
 from trueup.sandbox.stripe_api.objects import KINDS, OBJECT_OF
-from trueup.sandbox.stripe_api.requests import list_asked, parameters, retrieve_asked
+from trueup.sandbox.stripe_api.requests import parameters, parse_list_request, parse_retrieve_request
 from trueup.sandbox.stripe_api.responses import object_text, page_text
 
 API_VERSION: Final = "2026-10-28.endive"
 _WITHOUT_LIST: Final = frozenset({"mandates"})
 
 
-def application(stock: Stock, faults: Faults, api_key: str) -> Starlette:
+def application(objects: ObjectStore, faults: Faults, api_key: str) -> Starlette:
     """The server's routes over these objects and faults."""
-    desk = _Desk(stock, faults, api_key)
+    endpoints = _Endpoints(objects, faults, api_key)
     return Starlette(
         routes=[
-            Route("/v1/{kind}", desk.list),
-            Route("/v1/{kind}/{object_id}", desk.retrieve),
-            Route("/_sandbox/objects/{kind}", desk.put, methods=["PUT"]),
-            Route("/_sandbox/objects/{kind}/{object_id}", desk.drop, methods=["DELETE"]),
-            Route("/_sandbox/load/{kind}", desk.load, methods=["POST"]),
-            Route("/_sandbox/faults", desk.switch, methods=["GET", "POST", "DELETE"]),
-            Route("/_sandbox/counts", desk.counts),
+            Route("/v1/{kind}", endpoints.list),
+            Route("/v1/{kind}/{object_id}", endpoints.retrieve),
+            Route("/_sandbox/objects/{kind}", endpoints.put, methods=["PUT"]),
+            Route("/_sandbox/objects/{kind}/{object_id}", endpoints.drop, methods=["DELETE"]),
+            Route("/_sandbox/load/{kind}", endpoints.load, methods=["POST"]),
+            Route("/_sandbox/faults", endpoints.switch, methods=["GET", "POST", "DELETE"]),
+            Route("/_sandbox/counts", endpoints.counts),
         ],
         exception_handlers={StripeRefusal: _refusal, 404: _unknown_url, 405: _unknown_url},
     )
 
 
-class _Desk:
-    def __init__(self, stock: Stock, faults: Faults, api_key: str) -> None:
-        self.stock, self.faults, self.api_key = stock, faults, api_key
-        self.asked: Counter[str] = Counter()
+class _Endpoints:
+    def __init__(self, objects: ObjectStore, faults: Faults, api_key: str) -> None:
+        self.objects, self.faults, self.api_key = objects, faults, api_key
+        self.request_counts: Counter[str] = Counter()
         self.versions: Counter[str] = Counter()
 
     async def list(self, request: Request) -> Response:
@@ -70,9 +71,9 @@ class _Desk:
         kind = request.path_params["kind"]
         if kind not in KINDS or kind in _WITHOUT_LIST:
             raise _unrecognised(request)
-        asked = list_asked(self.stock.shelves[kind], parameters(request.query_params.multi_items()))
-        page = self.stock.page(kind, asked.query)
-        return _answer(request, page_text(self.stock.shelves, kind, page, asked.expand), cut=cut)
+        listing = parse_list_request(self.objects.collections[kind], parameters(request.query_params.multi_items()))
+        page = self.objects.page(kind, listing.query)
+        return _response(request, page_text(self.objects.collections, kind, page, listing.expand), cut=cut)
 
     async def retrieve(self, request: Request) -> Response:
         """One object by its id."""
@@ -80,29 +81,29 @@ class _Desk:
         kind, object_id = request.path_params["kind"], request.path_params["object_id"]
         if kind not in KINDS:
             raise _unrecognised(request)
-        expand = retrieve_asked(kind, parameters(request.query_params.multi_items()))
-        row = self.stock.shelves[kind].get(object_id)
+        expand = parse_retrieve_request(kind, parameters(request.query_params.multi_items()))
+        row = self.objects.collections[kind].get(object_id)
         if row is None:
             raise no_such(OBJECT_OF[kind], object_id, param="id")
-        return _answer(request, object_text(self.stock.shelves, kind, row, expand), cut=cut)
+        return _response(request, object_text(self.objects.collections, kind, row, expand), cut=cut)
 
     async def put(self, request: Request) -> Response:
         self._authenticate(request)
-        self.stock.put(_kind(request), orjson.loads(await request.body()))
-        return _answer(request, b"{}")
+        self.objects.put(_kind(request), orjson.loads(await request.body()))
+        return _response(request, b"{}")
 
     async def drop(self, request: Request) -> Response:
         self._authenticate(request)
         kind, object_id = _kind(request), request.path_params["object_id"]
-        if not self.stock.drop(kind, object_id):
+        if not self.objects.drop(kind, object_id):
             raise no_such(OBJECT_OF[kind], object_id, param="id")
-        return _answer(request, b"{}")
+        return _response(request, b"{}")
 
     async def load(self, request: Request) -> Response:
         self._authenticate(request)
         kind = _kind(request)
-        self.stock.load(kind, pl.read_parquet(io.BytesIO(await request.body())))
-        return _answer(request, b"{}")
+        self.objects.load(kind, pl.read_parquet(io.BytesIO(await request.body())))
+        return _response(request, b"{}")
 
     async def switch(self, request: Request) -> Response:
         self._authenticate(request)
@@ -110,20 +111,20 @@ class _Desk:
             self.faults.clear()
         elif request.method == "POST":
             self.faults.add(_fault(await request.body()))
-        return _answer(request, orjson.dumps(self.faults.as_dicts()))
+        return _response(request, orjson.dumps(self.faults.as_dicts()))
 
     async def counts(self, request: Request) -> Response:
         self._authenticate(request)
-        objects = {kind: len(shelf) for kind, shelf in self.stock.shelves.items()}
-        counts = {"objects": objects, "requests": self.asked, "versions": self.versions}
-        return _answer(request, orjson.dumps(counts))
+        objects = {kind: len(collection) for kind, collection in self.objects.collections.items()}
+        counts = {"objects": objects, "requests": self.request_counts, "versions": self.versions}
+        return _response(request, orjson.dumps(counts))
 
     async def _admit(self, request: Request) -> bool:
-        """Lets a request of Stripe's API in, past the faults; true if its answer is to be cut off in the middle."""
+        """Lets a request of Stripe's API in, past the faults; true if its response is to be cut off in the middle."""
         self._authenticate(request)
-        self.asked[request.url.path] += 1
+        self.request_counts[request.url.path] += 1
         self.versions[request.headers.get("stripe-version", "none")] += 1
-        fault = self.faults.strike(request.url.path)
+        fault = self.faults.match(request.url.path)
         if fault is None:
             return False
         if fault.kind == "error":
@@ -140,25 +141,25 @@ class _Desk:
             raise not_authentic(given)
 
 
-class _CutShort(Response):
-    """An answer whose connection breaks in the middle of the body."""
+class _TruncatedResponse(Response):
+    """A response whose connection breaks in the middle of the body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # Starlette's signature
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
 
 
-def _answer(request: Request, body: bytes, *, status: int = 200, cut: bool = False) -> Response:
+def _response(request: Request, body: bytes, *, status: int = 200, cut: bool = False) -> Response:
     headers = {"Request-Id": f"req_{secrets.token_hex(7)}"}
     headers["Stripe-Version"] = request.headers.get("stripe-version", API_VERSION)
-    kind = _CutShort if cut else Response
+    kind = _TruncatedResponse if cut else Response
     return kind(body, status_code=status, headers=headers, media_type="application/json")
 
 
 async def _refusal(request: Request, refusal: Exception) -> Response:
     if not isinstance(refusal, StripeRefusal):
         raise refusal
-    response = _answer(request, orjson.dumps(refusal.body()), status=refusal.status)
+    response = _response(request, orjson.dumps(refusal.body()), status=refusal.status)
     response.headers.update(refusal.headers)
     return response
 

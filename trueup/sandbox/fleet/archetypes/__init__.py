@@ -1,6 +1,6 @@
 """The kinds of accounts in the fleet, and the state that docs/contract/DUNNING.md gives each under the default policy.
 
-Read an entry as a story: a bill was finalised so many days ago, these charges were tried so many days after it, and
+An entry reads in order: a bill was finalised so many days ago, these charges were tried so many days after it, and
 this is where it left the account. The default policy's attempts fall on days 0, 3, 8 and 15 of a debt; grace lasts
 three days; a debt of four failures, or of fifteen days that no machine can collect, is exhausted; sixty days make it
 bad debt.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trueup.sandbox.fleet.story import Charge
+from trueup.sandbox.fleet.archetype import Charge
 
 FIRST: Final = Charge(0, trigger="initial")
 HARD: Final = Charge(0, decline="hard", trigger="initial")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from trueup.sandbox.fleet.archetype import CARD_ONLY, DEBIT_ONLY, Archetype, Bill, Charge
 from trueup.sandbox.fleet.archetypes.attempts import AUTHENTICATION, EXPIRED, FIRST, HARD, SECOND
-from trueup.sandbox.fleet.story import CARD_ONLY, DEBIT_ONLY, Archetype, Bill, Charge
 
 ONLY_THE_CUSTOMER: Final = (
     Archetype("hard_decline_young", 1_000, "grace", (1, 1), (Bill((HARD,)),), attempt_count=1),

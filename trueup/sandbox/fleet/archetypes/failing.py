@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from trueup.sandbox.fleet.archetype import CARD_ONLY, Archetype, Bill, Charge
 from trueup.sandbox.fleet.archetypes.attempts import FIRST, FOURTH, PARTLY_PAID, SECOND, THIRD
-from trueup.sandbox.fleet.story import CARD_ONLY, Archetype, Bill, Charge
 
 FAILING: Final = (
     Archetype("grace", 8_000, "grace", (1, 1), (Bill((FIRST,), retry_after=3),), attempt_count=1, is_waiting=True),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from trueup.sandbox.fleet.archetype import Archetype, Bill, Charge
 from trueup.sandbox.fleet.archetypes.attempts import FIRST, FOURTH, HARD, PAID, SECOND, THIRD
-from trueup.sandbox.fleet.story import Archetype, Bill, Charge
 
 SENT: Final = Bill(method="send_invoice", due_after=30)
 WIRED: Final = Bill(method="send_invoice", due_after=30, is_outside=True)

@@ -1,15 +1,15 @@
-"""Accounts that plants start from and no undisturbed fleet has.
+"""Accounts that faults start from and no undisturbed fleet has.
 
-Some are ordinary accounts of which a plant needs a particular one; in others something was not done that should have
-been, though the stores agree about it: their archetype is the plant.
+Some are ordinary accounts that a planted fault needs one of; in others something was not done that should have
+been, though the stores agree about it: their archetype is the fault.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from trueup.sandbox.fleet.archetype import CARD_ONLY, DEBIT_ONLY, Archetype, Bill, Charge, Dispute
 from trueup.sandbox.fleet.archetypes.attempts import FIRST, FOURTH, HARD, PAID, SECOND, THIRD
-from trueup.sandbox.fleet.story import CARD_ONLY, DEBIT_ONLY, Archetype, Bill, Charge, Dispute
 
 PAID_AT_ONCE: Final = Bill((PAID,), "paid", paid_after=0)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from trueup.sandbox.fleet.archetype import CARD_ONLY, DEBIT_ONLY, Archetype, Bill, Charge, Dispute
 from trueup.sandbox.fleet.archetypes.attempts import FIRST, FOURTH, SECOND, THIRD
-from trueup.sandbox.fleet.story import CARD_ONLY, DEBIT_ONLY, Archetype, Bill, Charge, Dispute
 
 WAITING: Final = (
     Archetype(

@@ -1,8 +1,8 @@
-"""The ground that plants grow in: the stores' frames, and the few ways in which a plant may disturb them.
+"""The fleet editor: the stores' frames, and the few ways in which a planted fault may change them.
 
-A plant gets the accounts it was promised (`chosen`, one row each, with every id it may want) and changes rows of these
-accounts and no others. It says what it planted; what follows from that without anybody's help it says as well, as a
-consequence.
+A fault gets the accounts reserved for it (`chosen`, one row each, with every id it may need) and changes rows of these
+accounts and no others. It returns the findings that it causes; those that follow from its root are marked as
+consequences.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ PLANTED: Final = pl.Schema(
         "code": pl.String(),
         "object_id": pl.String(),
         "is_consequence": pl.Boolean(),
-        "plant": pl.String(),
+        "fault": pl.String(),
     }
 )
 
 
-Alter = Callable[["Ground", pl.DataFrame], list[pl.DataFrame]]
+Alter = Callable[["FleetEditor", pl.DataFrame], list[pl.DataFrame]]
 
 
 @dataclass(frozen=True)
-class Plant:
-    """One way to disturb accounts.
+class PlantedFault:
+    """One way in which the stores of an account can disagree.
 
     Attributes:
-        name: a code of docs/contract/FINDINGS.md, or the name of a story of several.
+        name: a code of docs/contract/FINDINGS.md, or the name of a scenario with several codes.
         weight: how common it is in the default mix.
-        alter: disturbs the chosen accounts and says what was planted.
+        alter: changes rows of the chosen accounts and returns the planted findings.
         bases: archetypes to start from, in turn.
         is_counted: the accounts disagree (S1 to S3) by it; hygiene and what is about no account is not counted.
         is_group: every planting takes one account of each base.
@@ -58,12 +58,12 @@ class Plant:
         """Accounts that one planting takes."""
         return len(self.bases) if self.is_group else 1
 
-    def cast(self, accounts: int) -> list[str]:
+    def archetypes(self, accounts: int) -> list[str]:
         """The archetypes of so many accounts, in the order in which `alter` will see them."""
         return [self.bases[n % len(self.bases)] for n in range(accounts)]
 
 
-class Ground:
+class FleetEditor:
     """The frames while they are being disturbed, and the list of what was planted."""
 
     def __init__(
@@ -76,17 +76,17 @@ class Ground:
         self._planted: list[pl.DataFrame] = []
         self._latest: pl.DataFrame | None = None
 
-    def sow(self, plant: Plant, account_ns: Ints) -> None:
-        """Disturbs these accounts."""
+    def apply(self, fault: PlantedFault, account_ns: Ints) -> None:
+        """Plant one fault on these accounts."""
         if len(account_ns):
             chosen = self._chosen(account_ns)
             self._planted += [
-                rows.with_columns(plant=pl.lit(plant.name)).select(PLANTED.names()).cast(PLANTED)
-                for rows in plant.alter(self, chosen)
+                rows.with_columns(fault=pl.lit(fault.name)).select(PLANTED.names()).cast(PLANTED)
+                for rows in fault.alter(self, chosen)
             ]
 
     def planted(self) -> pl.DataFrame:
-        """What was planted: account_id, code, object_id, is_consequence, plant."""
+        """What was planted: account_id, code, object_id, is_consequence, fault."""
         return pl.concat([PLANTED.to_frame(), *self._planted]).unique(maintain_order=True)
 
     def set(self, table: str, where: pl.Expr, **values: object) -> None:
@@ -107,10 +107,12 @@ class Ground:
         columns = TABLES[table].columns
         changed = rows.select(pl.col(column).cast(columns[column]) for column in rows.columns)
         is_listed = pl.col(key).is_in(changed[key].implode())
-        kept = self.frames[table]
-        altered = kept.filter(is_listed).drop([column for column in changed.columns if column != key])
-        joined = altered.join(changed, on=key, how="left", validate="m:1", maintain_order="left").select(kept.columns)
-        self.frames[table] = pl.concat([kept.filter(~is_listed.fill_null(value=False)), joined])
+        rows_before = self.frames[table]
+        altered = rows_before.filter(is_listed).drop([column for column in changed.columns if column != key])
+        joined = altered.join(changed, on=key, how="left", validate="m:1", maintain_order="left").select(
+            rows_before.columns
+        )
+        self.frames[table] = pl.concat([rows_before.filter(~is_listed.fill_null(value=False)), joined])
 
     def drop(self, table: str, where: pl.Expr) -> None:
         """Without the rows where it holds."""

@@ -1,4 +1,4 @@
-"""Plants of the identity group: who is who between our accounts and Stripe's customers."""
+"""Planted faults of the identity group: who is who between our accounts and Stripe's customers."""
 
 from __future__ import annotations
 
@@ -10,67 +10,67 @@ import polars as pl
 from trueup.sandbox.fleet import ids
 from trueup.sandbox.fleet.catalogue import amount_of
 from trueup.sandbox.fleet.identify import price_id
-from trueup.sandbox.fleet.planted_faults.fleet_editor import Ground, Plant, found, of
+from trueup.sandbox.fleet.planted_faults.fleet_editor import FleetEditor, PlantedFault, found, of
 
 _OTHER_PRICE: Final = price_id(pl.lit("addon_support"))
 
 
-def mapping_missing(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def mapping_missing(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """The mapping row was lost; a customer with a live subscription is then nobody's."""
-    ground.drop("subs_customer", of(chosen))
+    editor.drop("subs_customer", of(chosen))
     live = chosen.filter(pl.col("sub_status") == "active")
     orphans = found(live, "MAP_ORPHAN_CUSTOMER", "customer_id", is_consequence=True, account=False)
     return [found(chosen, "MAP_MISSING"), orphans]
 
 
-def mapping_dangling(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def mapping_dangling(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """Someone deleted the customer in Stripe, whose subscription had ended before."""
     gone = dict.fromkeys(("created_at", "livemode", "metadata_account_id", "default_payment_method_id"))
-    ground.set("stripe_customers", of(chosen, "customer_id"), is_deleted=True, **gone)
+    editor.set("stripe_customers", of(chosen, "customer_id"), is_deleted=True, **gone)
     return [found(chosen, "MAP_DANGLING", "customer_id")]
 
 
-def duplicate_customer(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def duplicate_customer(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """Checkout made a second customer; every other one of them buys something there."""
-    second = with_second_customer(ground, chosen)
+    second = with_second_customer(editor, chosen)
     buying = second[::2].select(
         "subscription_id", price_ids=pl.concat_list(_OTHER_PRICE), customer_id="new_customer_id"
     )
-    ground.add("stripe_subscriptions", active_subscriptions(ground, buying))
+    editor.add("stripe_subscriptions", active_subscriptions(editor, buying))
     return [found(chosen, "MAP_DUPLICATE_CUSTOMER")]
 
 
-def shared_customer(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def shared_customer(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """An account without a customer was mapped to another's; nobody wrote in Stripe whose the customer is."""
     owners, guests = chosen[::2], chosen[1::2]
     guests = guests.with_columns(customer_id=owners["customer_id"])
-    ground.set("stripe_customers", of(owners, "customer_id"), metadata_account_id=None)
-    ground.add("subs_customer", mapping_rows(ground, guests, "customer_id", "A1"))
+    editor.set("stripe_customers", of(owners, "customer_id"), metadata_account_id=None)
+    editor.add("subs_customer", mapping_rows(editor, guests, "customer_id", "A1"))
     return [
         found(owners, "MAP_SHARED_CUSTOMER", "customer_id"),
         found(guests, "MAP_SHARED_CUSTOMER", "customer_id"),
     ]
 
 
-def orphan_customer(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def orphan_customer(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """Somebody subscribed in Stripe whom we never heard of. The chosen accounts only lend their dates."""
-    unknown = chosen.with_columns(new_customer_id=ids.customers(len(chosen), ground.rng))
-    ground.add("stripe_customers", customers(unknown).with_columns(metadata_account_id=pl.lit(None, pl.String)))
+    unknown = chosen.with_columns(new_customer_id=ids.customers(len(chosen), editor.rng))
+    editor.add("stripe_customers", customers(unknown).with_columns(metadata_account_id=pl.lit(None, pl.String)))
     subscribed = unknown.select(customer_id="new_customer_id", price_ids=pl.concat_list(_OTHER_PRICE))
-    ground.add("stripe_subscriptions", active_subscriptions(ground, subscribed))
+    editor.add("stripe_subscriptions", active_subscriptions(editor, subscribed))
     return [found(unknown, "MAP_ORPHAN_CUSTOMER", "new_customer_id", account=False)]
 
 
-def metadata_mismatch(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def metadata_mismatch(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """Stripe's customer says that it belongs to another account."""
     other = pl.lit("acc_00000000")
-    ground.set("stripe_customers", of(chosen, "customer_id"), metadata_account_id=other)
+    editor.set("stripe_customers", of(chosen, "customer_id"), metadata_account_id=other)
     return [found(chosen, "MAP_METADATA_MISMATCH", "customer_id")]
 
 
-def closed_but_subscribed(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def closed_but_subscribed(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """The account is closed and its subscription was not ended."""
-    ground.set(
+    editor.set(
         "stripe_subscriptions",
         of(chosen, "subscription_id"),
         status="active",
@@ -80,16 +80,16 @@ def closed_but_subscribed(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataF
     return [found(chosen, "ACCT_CLOSED_ACTIVE_SUB")]
 
 
-def flags_missing(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def flags_missing(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """No profile row was ever written."""
-    ground.drop("subs_account", of(chosen))
+    editor.drop("subs_account", of(chosen))
     return [found(chosen, "ACCT_FLAGS_MISSING")]
 
 
-def child_with_debt(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
+def child_with_debt(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """A child was billed itself, though its parent pays."""
-    at = ground.as_of - timedelta(days=40)
-    due = ground.as_of - timedelta(days=10)
+    at = editor.as_of - timedelta(days=40)
+    due = editor.as_of - timedelta(days=10)
     billed = chosen.with_columns(own_invoice_id="inv_own_" + pl.col("account_id"))
     rows = billed.select(
         "account_id",
@@ -107,15 +107,15 @@ def child_with_debt(ground: Ground, chosen: pl.DataFrame) -> list[pl.DataFrame]:
         updated_at=pl.lit(at),
         version=pl.lit(1),
     )
-    ground.add("invoices", rows)
+    editor.add("invoices", rows)
     return [found(billed, "ACCT_CHILD_HAS_DEBT", "own_invoice_id")]
 
 
-def with_second_customer(ground: Ground, chosen: pl.DataFrame) -> pl.DataFrame:
+def with_second_customer(editor: FleetEditor, chosen: pl.DataFrame) -> pl.DataFrame:
     """The chosen accounts with a second customer, mapped as well: in `new_customer_id`."""
-    second = chosen.with_columns(new_customer_id=ids.customers(len(chosen), ground.rng))
-    ground.add("stripe_customers", customers(second))
-    ground.add("subs_customer", mapping_rows(ground, second, "new_customer_id", "A2"))
+    second = chosen.with_columns(new_customer_id=ids.customers(len(chosen), editor.rng))
+    editor.add("stripe_customers", customers(second))
+    editor.add("subs_customer", mapping_rows(editor, second, "new_customer_id", "A2"))
     return second
 
 
@@ -130,10 +130,10 @@ def customers(chosen: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def mapping_rows(ground: Ground, chosen: pl.DataFrame, customer: str, writer: str) -> pl.DataFrame:
+def mapping_rows(editor: FleetEditor, chosen: pl.DataFrame, customer: str, writer: str) -> pl.DataFrame:
     """A mapping of each account to the customer that a column names."""
-    highest = ground.frames["subs_customer"]["id"].max() or 0
-    created = pl.max_horizontal("created_at", pl.lit(ground.as_of - timedelta(days=20)))
+    highest = editor.frames["subs_customer"]["id"].max() or 0
+    created = pl.max_horizontal("created_at", pl.lit(editor.as_of - timedelta(days=20)))
     return chosen.select(
         "account_id",
         id=pl.lit(highest) + pl.int_range(1, pl.len() + 1),
@@ -146,13 +146,13 @@ def mapping_rows(ground: Ground, chosen: pl.DataFrame, customer: str, writer: st
     )
 
 
-def active_subscriptions(ground: Ground, rows: pl.DataFrame) -> pl.DataFrame:
+def active_subscriptions(editor: FleetEditor, rows: pl.DataFrame) -> pl.DataFrame:
     """Active subscriptions of customers (`customer_id`) to prices (`price_ids`), twenty days old."""
-    created = pl.Series([ground.as_of - timedelta(days=20)] * len(rows), dtype=pl.Datetime("us", "UTC"))
+    created = pl.Series([editor.as_of - timedelta(days=20)] * len(rows), dtype=pl.Datetime("us", "UTC"))
     return rows.select(
         "customer_id",
         "price_ids",
-        subscription_id=ids.dated("sub", created, ground.rng),
+        subscription_id=ids.dated("sub", created, editor.rng),
         status=pl.lit("active"),
         created_at=created,
         livemode=pl.lit(True),
@@ -160,14 +160,14 @@ def active_subscriptions(ground: Ground, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-PLANTS: Final = (
-    Plant("MAP_MISSING", 10, mapping_missing, ("good_monthly", "canceled_paid")),
-    Plant("MAP_DANGLING", 6, mapping_dangling, ("canceled_paid",)),
-    Plant("MAP_DUPLICATE_CUSTOMER", 25, duplicate_customer),
-    Plant("MAP_SHARED_CUSTOMER", 8, shared_customer, ("good_monthly", "free_plan"), is_group=True),
-    Plant("MAP_ORPHAN_CUSTOMER", 4, orphan_customer, is_counted=False),
-    Plant("MAP_METADATA_MISMATCH", 10, metadata_mismatch),
-    Plant("ACCT_CLOSED_ACTIVE_SUB", 8, closed_but_subscribed, ("closed",)),
-    Plant("ACCT_FLAGS_MISSING", 6, flags_missing),
-    Plant("ACCT_CHILD_HAS_DEBT", 4, child_with_debt, ("child",)),
+PLANTED_FAULTS: Final = (
+    PlantedFault("MAP_MISSING", 10, mapping_missing, ("good_monthly", "canceled_paid")),
+    PlantedFault("MAP_DANGLING", 6, mapping_dangling, ("canceled_paid",)),
+    PlantedFault("MAP_DUPLICATE_CUSTOMER", 25, duplicate_customer),
+    PlantedFault("MAP_SHARED_CUSTOMER", 8, shared_customer, ("good_monthly", "free_plan"), is_group=True),
+    PlantedFault("MAP_ORPHAN_CUSTOMER", 4, orphan_customer, is_counted=False),
+    PlantedFault("MAP_METADATA_MISMATCH", 10, metadata_mismatch),
+    PlantedFault("ACCT_CLOSED_ACTIVE_SUB", 8, closed_but_subscribed, ("closed",)),
+    PlantedFault("ACCT_FLAGS_MISSING", 6, flags_missing),
+    PlantedFault("ACCT_CHILD_HAS_DEBT", 4, child_with_debt, ("child",)),
 )

@@ -1,10 +1,9 @@
-"""The words in which an archetype is told: an account's instrument, its bills, their charges, and what it all comes to.
+"""What an archetype declares: an account's instrument, its bills, their charges, and the state that follows.
 
 An archetype is data. Every moment in it is a number of days after its bill was finalised, and the bill was finalised
-`days` before today (a range, so that no two accounts are alike). What the account's dunning state is, is written
-beside it by someone who read docs/contract/DUNNING.md: this package never asks the engine, so that the engine can be
-tested by it. The ranges keep a day's distance from every boundary, so that a fleet stays true for a day after its
-`as_of`.
+`days` before today (a range, so that no two accounts are alike). The account's dunning state is declared
+beside it, from the text of docs/contract/DUNNING.md: this package never calls the engine, so that it can test the
+engine. The ranges keep a day's distance from every boundary, so that a fleet stays true for a day after its `as_of`.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Bill:
 
 @dataclass(frozen=True)
 class Archetype:
-    """A kind of account: how common it is, what happened, and the dunning state that DUNNING.md gives it."""
+    """A kind of account: how common it is, what happened, and its dunning state (docs/contract/DUNNING.md)."""
 
     name: str
     share: int  # accounts in a million
