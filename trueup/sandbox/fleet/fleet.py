@@ -68,7 +68,7 @@ class Fleet:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """PostgreSQL table → rows with all columns of docs/contract/STORES.md; e-mail addresses are at example.invalid."""
+        """PostgreSQL table → rows with all columns of docs/contract/STORES.md; e-mail addresses are invalid."""
         return with_personal_data(
             {name: frame for name, frame in self.frames.items() if not name.startswith("stripe_")}
         )

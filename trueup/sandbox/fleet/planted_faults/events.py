@@ -33,7 +33,7 @@ def malformed(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
 def unheard_of_timezone(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """An account in a timezone that does not exist: nobody can tell what day it is there."""
     editor.set("accounts", of(chosen), timezone="Mars/Olympus_Mons")
-    return [found(chosen, "SRC_CONTRACT")]
+    return [found(chosen, "SRC_CONTRACT", "account_id")]
 
 
 def add_event(

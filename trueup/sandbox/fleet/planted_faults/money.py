@@ -14,7 +14,10 @@ from trueup.sandbox.fleet.planted_faults.fleet_editor import FleetEditor, Plante
 def missing_internal(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
     """The ledger never got the invoice; its charge, written by another, is there."""
     editor.drop("invoices", of(chosen, "invoice_id", "bill_id"))
-    return [found(chosen, "INV_MISSING_INTERNAL", "stripe_invoice_id")]
+    return [
+        found(chosen, "INV_MISSING_INTERNAL", "stripe_invoice_id"),
+        found(chosen.drop_nulls("charge_id"), "CHG_ORPHAN_INVOICE", "charge_id", is_consequence=True),
+    ]
 
 
 def missing_stripe(editor: FleetEditor, chosen: pl.DataFrame) -> list[pl.DataFrame]:
