@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Final
 
@@ -21,7 +21,7 @@ from trueup.correction import wellformed
 from trueup.correction.changes import PLANNED
 from trueup.correction.limits import ApproverLimits, Limits
 from trueup.correction.ownership import OWNED, is_owned
-from trueup.correction.plan import AHEAD_MAX, Plan
+from trueup.correction.plan import AHEAD_MAX, LIFE, Plan
 from trueup.correction.refusals import (
     ApproverUnknown,
     HistoryTampered,
@@ -112,7 +112,15 @@ class _Case:
         return tuple(approval for approval in self.approvals if approval.is_sound)
 
 
-def must_be_open(plan: Plan, stored_id: str, status: str, now: datetime | None, *, is_row_its_own: bool) -> None:
+def must_be_open(
+    plan: Plan,
+    stored_id: str,
+    status: str,
+    now: datetime | None,
+    *,
+    is_row_its_own: bool,
+    limits: Limits | None = None,
+) -> None:
     """Raise unless a plan is whole and still waits for a decision: what holds whoever decides.
 
     Args:
@@ -121,6 +129,7 @@ def must_be_open(plan: Plan, stored_id: str, status: str, now: datetime | None, 
         status: how far it has come.
         now: left out where its age and instant do not matter, as for who turns it down.
         is_row_its_own: the stored row says what the content gives.
+        limits: how old its instant may be; the narrowest if left out.
     """
     if plan.plan_id != stored_id or not is_row_its_own:
         raise _tampered(stored_id, plan.plan_id)
@@ -131,7 +140,7 @@ def must_be_open(plan: Plan, stored_id: str, status: str, now: datetime | None, 
     if now is None:
         return
     facts = GateFacts(stored_id, now, status, is_row_its_own, (), None, None, None, is_kill_switch_on=False)
-    case = _Case(plan, (), Limits(), facts)
+    case = _Case(plan, (), limits or Limits(), facts)
     for condition in (is_write_not_owned, is_malformed, is_not_of_now, is_expired):
         if (refusal := condition(case)) is not None:
             raise refusal
@@ -198,9 +207,13 @@ def is_malformed(case: _Case) -> Refusal | None:
 
 
 def is_not_of_now(case: _Case) -> Refusal | None:
-    """Its instant lies after its reading or the present, or too long before its reading."""
-    plan, now = case.plan, case.facts.now
-    if not plan.is_for_looking and plan.as_of <= now + AHEAD_MAX:
+    """Its instant lies after its reading or the present, or too long before its reading; or it is made in the future.
+
+    How long is too long, the plan says as its maker's settings had it; ours and the pinned ones may say less.
+    """
+    plan, latest = case.plan, case.facts.now + AHEAD_MAX
+    earliest = plan.read_at - timedelta(hours=case.limits.as_of_age_max_hours)
+    if not plan.is_for_looking and earliest <= plan.as_of <= latest and plan.created_at <= latest:
         return None
     return PlanNotOfNow(
         f"plan {plan.plan_id} reasons as of {plan.as_of.isoformat()}, and its stores were read from "
@@ -214,16 +227,17 @@ def is_not_of_now(case: _Case) -> Refusal | None:
 def is_expired(case: _Case) -> Refusal | None:
     """Its life is over."""
     plan, now = case.plan, case.facts.now
-    if now < plan.expires_at:
+    expires_at = min(plan.expires_at, plan.created_at + LIFE)  # its maker may have given it a longer one
+    if now < expires_at:
         return None
     hours = (now - plan.created_at).total_seconds() / 3600
-    life = (plan.expires_at - plan.created_at).total_seconds() / 3600
+    life = (expires_at - plan.created_at).total_seconds() / 3600
     return PlanExpired(
         f"plan {plan.plan_id} is {hours:.1f} h old and holds for {life:.0f} h.",
         "Make a new plan with `trueup plan`, and have that one approved.",
         age_hours=round(hours, 1),
         life_hours=life,
-        expires_at=plan.expires_at.isoformat(),
+        expires_at=expires_at.isoformat(),
     )
 
 
@@ -431,8 +445,10 @@ def _too_many(losing: int, fleet: int, limits: Limits) -> Refusal | None:
 
 
 def _beyond_all(case: _Case, judge: Callable[[Limits], Refusal | None]) -> Refusal | None:
-    """The refusal that holds under the limits of every sound approver; one whose limits allow it is enough."""
-    verdicts = [judge(case.limits.within(approval.limits)) for approval in case.sound] or [judge(case.limits)]
+    """The refusal that holds under the limits of every approver who counts; one whose limits allow it is enough."""
+    persons = [a for a in case.sound if not a.is_policy_key and different_approvers(case.plan.maker, (a,))]
+    counting = persons or [approval for approval in case.sound if approval.is_policy_key]
+    verdicts = [judge(case.limits.within(approval.limits)) for approval in counting] or [judge(case.limits)]
     return None if None in verdicts else verdicts[0]
 
 

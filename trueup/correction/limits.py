@@ -33,6 +33,7 @@ class Limits:
     policy_key_max_accounts_per_hour: int = 1_000
     approvals_needed: int = 1
     two_keys_above_accounts: int | None = None  # above so many accounts two keys are needed; null: never
+    as_of_age_max_hours: float = 1.0  # how long before its reading a plan's instant may lie
 
     def needed_for(self, accounts: int) -> int:
         """How many different keys and identities must approve a plan that changes so many accounts."""
@@ -60,6 +61,7 @@ class Limits:
             ),
             approvals_needed=max(self.approvals_needed, pinned.approvals_needed),
             two_keys_above_accounts=_tighter_or_none(self.two_keys_above_accounts, pinned.two_keys_above_accounts),
+            as_of_age_max_hours=min(self.as_of_age_max_hours, pinned.as_of_age_max_hours),
         )
 
     def within(self, other: ApproverLimits) -> Limits:

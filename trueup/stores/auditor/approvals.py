@@ -94,6 +94,7 @@ def limits_of(settings: Settings) -> Limits:
         policy_key_max_accounts_per_hour=settings.policy_key_max_accounts_per_hour,
         approvals_needed=settings.approvals_needed,
         two_keys_above_accounts=settings.two_keys_above_accounts,
+        as_of_age_max_hours=settings.as_of_age_max_hours,
     )
 
 

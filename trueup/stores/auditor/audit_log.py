@@ -39,6 +39,7 @@ _COLUMNS: Final = (*_HASHED, "hash", "signature")
 _LOCK = text("SELECT name FROM trueup.locks WHERE name = 'audit_log' FOR UPDATE")
 _LAST = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log ORDER BY number DESC LIMIT 1")
 _WALK = text(f"SELECT {quoted(_COLUMNS)} FROM trueup.audit_log WHERE number > :after ORDER BY number")
+_BEFORE_FIRST = text("SELECT min(number) FROM trueup.audit_log WHERE number < 1")
 _AT = text("SELECT hash FROM trueup.audit_log WHERE number = :number")
 
 
@@ -159,6 +160,9 @@ def verify_log(
     """
     remaining = {number: noted for number, noted in (heads or {}).items() if after is None or number > after.number}
     number, previous, signed, is_head = 0, GENESIS, 0, True
+    before_first = connection.execute(_BEFORE_FIRST).scalar_one()
+    if before_first is not None:  # nobody walks there, and who asks for a plan's entries would find it
+        return LogVerdict(0, 0, Broken(before_first, "stands before the first entry, which is number 1"))
     if after is not None:
         number, previous = after.number, after.hash
         if connection.execute(_AT, {"number": number}).scalar_one_or_none() != previous:

@@ -31,6 +31,7 @@ def gate_facts(
 ) -> GateFacts:
     """Everything that the gate asks about besides the plan and its approvals, in the caller's transaction."""
     run_id = stored.plan.run_id
+    now = max(now, connection.execute(_DATABASE_NOW).scalar_one())  # a clock set back revives no plan
     newer, newer_faults = _newer_plans(connection, stored, chain)
     measured = [run_id, *connection.execute(_RUNS_BEFORE, {"run_id": run_id}).scalars()]
     faults = (
@@ -117,7 +118,8 @@ def _is_rejected(connection: Connection, plan_id: str) -> bool:
 
 def _policy_key_accounts(connection: Connection, now: datetime) -> int:
     """Accounts that plans approved by policy keys alone changed within the last hour."""
-    return int(connection.execute(_POLICY_KEY_ACCOUNTS, {"since": now - timedelta(hours=1)}).scalar_one())
+    since = min(now, connection.execute(_DATABASE_NOW).scalar_one()) - timedelta(hours=1)  # nor one set forward
+    return int(connection.execute(_POLICY_KEY_ACCOUNTS, {"since": since}).scalar_one())
 
 
 def _switch_faults(connection: Connection) -> list[str]:
@@ -131,6 +133,7 @@ def _switch_faults(connection: Connection) -> list[str]:
     )
 
 
+_DATABASE_NOW: Final = text("SELECT clock_timestamp()")
 _IN_BUCKETS: Final = text("""
     SELECT EXISTS (
         SELECT FROM trueup.plan_changes WHERE plan_id = :plan_id

@@ -149,7 +149,8 @@ def _pin_written(settings: Settings) -> None:
 def _approver_of_pin(settings: Settings, pin: Pin | None, key: SigningKey) -> Approver:
     """Who holds the key, by the pinned file, of which there is a copy under TRUEUP_HOME."""
     copy = None if pin is None else _copy_of(settings, pin.approvers_sha256)
-    approver = load_approvers(copy).of_key(key.public) if copy is not None and copy.is_file() else None
+    is_whole = pin is not None and copy is not None and file_hash(copy) == pin.approvers_sha256
+    approver = load_approvers(copy).of_key(key.public) if copy is not None and is_whole else None
     if approver is None or approver.role != "person":
         raise ApproverUnknown(
             "this key is no person's of the approvers' file that is pinned in the audit log.",

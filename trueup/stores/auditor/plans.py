@@ -110,7 +110,9 @@ def approve_plan(settings: Settings, plan_id: str, key: SigningKey, *, at: datet
             pin = read_pin(connection)
             refuse_other_file(settings, pin)
             limits = limits_of(settings).narrowed_to(pin.limits) if pin else limits_of(settings)
-            gate.must_be_open(stored.plan, stored.plan_id, stored.status, at, is_row_its_own=stored.is_row_its_own)
+            gate.must_be_open(
+                stored.plan, stored.plan_id, stored.status, at, is_row_its_own=stored.is_row_its_own, limits=limits
+            )
             entry = record_approval(connection, stored.plan, key, approvers, at)
             status = _status_with(connection, stored, approvers, limits, entry)
             set_status(connection, plan_id, status)
