@@ -20,6 +20,7 @@ import polars as pl
 from trueup.audit.gather import gather_scope
 from trueup.audit.judge import Basis, Judgement, ReadingStatus, judge, sweep_snapshot
 from trueup.audit.rule_explanations import Rule, rules_of_account, rules_of_invoice
+from trueup.audit.story import story_of
 from trueup.audit.terms import parse_instant
 from trueup.contract.schemas import TABLES, Snapshot
 from trueup.correction.changes import changes
@@ -53,6 +54,7 @@ class Explanation:
     """Everything that there is to say about one account at one instant."""
 
     account_id: str
+    story: str
     as_of: datetime
     source: str
     policy_version: str
@@ -123,6 +125,7 @@ def explain_snapshot(
     history, notes = account_history(settings, account_id)
     return Explanation(
         account_id=account_id,
+        story=story_of(str(answers[0]["state"]) if answers else None, findings.to_dicts()),
         as_of=as_of,
         source=source,
         policy_version=policy.version,
