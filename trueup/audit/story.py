@@ -20,6 +20,7 @@ Sides = Mapping[str, Mapping[str, Any]]
 
 STUCK: Final = ("EVT_STUCK", "EVT_STUCK_MOOT", "EVT_MALFORMED")
 NAMES: Final = {"stripe": "Stripe"}  # stores whose name in prose is not their name in data
+DESIRED: Final = "desired"
 LISTED_MAX: Final = 3  # values of one store in the sentence; the rest stand in the table below it
 
 
@@ -64,12 +65,13 @@ def _value(values: Mapping[str, Any], field: str) -> str:
 
 def _sides(finding: Row) -> Sides:
     decoded = orjson.loads(finding["observed"] or "{}")
-    return {store: values for store, values in decoded.items() if isinstance(values, dict)}
+    sides = {store: values for store, values in decoded.items() if isinstance(values, dict)}
+    return sides or ({"the row": decoded} if decoded else {})
 
 
 def _desired(finding: Row) -> Sides:
     decoded = orjson.loads(finding["desired"] or "null")
-    return {"desired": decoded} if isinstance(decoded, dict) else {}
+    return {DESIRED: decoded} if isinstance(decoded, dict) else {}
 
 
 def _about(root: Row) -> str:
@@ -77,27 +79,37 @@ def _about(root: Row) -> str:
 
 
 def _sides_clause(root: Row) -> str:
-    """What each store says; the field's name is left out where all of them say the same single field."""
-    desired = _desired(root).get("desired", {})
-    sides = _sides(root)
-    fields = {field for values in sides.values() for field in values}
-    is_plain = len(fields | set(desired)) == 1
-    clauses = [_side_clause(NAMES.get(store, store), values, is_plain=is_plain) for store, values in sides.items()]
-    if desired:
-        clauses.append(f"it should be {_listed(desired, is_plain=is_plain)}")
-    return ", ".join(clauses)
+    """What each store says, and what it should say: only the fields on which they differ, where they share any."""
+    sides = {**_sides(root), **_desired(root)}
+    differing = _differing(sides)
+    shown = {side: {field: values[field] for field in differing or values} for side, values in sides.items()}
+    return ", ".join(
+        _side_clause(side, values, is_plain=len(differing) == 1) for side, values in shown.items() if values
+    )
 
 
-def _side_clause(name: str, values: Mapping[str, Any], *, is_plain: bool) -> str:
+def _differing(sides: Sides) -> list[str]:
+    """The fields that every side has and that are not the same on all; the status alone where it is one of them."""
+    if len(sides) < 2:  # noqa: PLR2004 -- one side differs from nothing
+        return []
+    first = next(iter(sides.values()))
+    shared = [field for field in first if all(field in values for values in sides.values())]
+    differing = [field for field in shared if len({formatted(values[field]) for values in sides.values()}) > 1]
+    return ["status"] if "status" in differing else differing
+
+
+def _side_clause(side: str, values: Mapping[str, Any], *, is_plain: bool) -> str:
     if values.get("is_known") is False:
-        return f"{name} does not know it"
-    return f"{name} says {_listed(values, is_plain=is_plain)}"
+        return f"{NAMES.get(side, side)} does not know it"
+    listed = _listed(values, is_plain=is_plain)
+    return f"it should be {listed}" if side == DESIRED else f"{NAMES.get(side, side)} says {listed}"
 
 
 def _listed(values: Mapping[str, Any], *, is_plain: bool) -> str:
+    """Values with their fields; a single word stands without its field."""
     items = list(values.items())[:LISTED_MAX]
-    if is_plain:
-        return " ".join(formatted(value) for _, value in items)
+    if is_plain and isinstance(items[0][1], str):
+        return formatted(items[0][1])
     return " and ".join(f"{field} {formatted(value)}" for field, value in items)
 
 
