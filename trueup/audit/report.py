@@ -8,12 +8,13 @@ One shape, whether the report is about what the history keeps (`trueup report`) 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
 
+from trueup.audit.breakdown import COLUMNS, at_stake, by_severity, no_findings, not_counted
 from trueup.audit.run_folder import Run, run_folder
 from trueup.contract.schemas import INSTANT
 from trueup.drift import CODES, by_code, disagreeing_accounts, store_matrix
@@ -33,6 +34,7 @@ class Report:
     runs: number, as_of, accounts, accounts_disagreeing, findings, broken (empty where every store was read whole; else
     the run could not see, and its number is a gap). by_code: number, as_of, code, category, severity, owner,
     accounts, findings. ages: code, severity, owner, age_days, findings. matrix: store_a, store_b, accounts.
+    findings: `breakdown.COLUMNS` of the last run, empty where its folder is gone.
     """
 
     scope: str
@@ -41,6 +43,7 @@ class Report:
     by_code: pl.DataFrame
     ages: pl.DataFrame
     matrix: pl.DataFrame
+    findings: pl.DataFrame = field(default_factory=no_findings)
 
     @property
     def latest(self) -> pl.DataFrame:
@@ -55,6 +58,9 @@ class Report:
             "by_code": self.by_code.to_dicts(),
             "ages": self.ages.to_dicts(),
             "matrix": self.matrix.to_dicts(),
+            "latest": by_severity(self.findings).to_dicts(),
+            "at_stake": at_stake(self.findings).to_dicts(),
+            "not_counted": not_counted(self.findings).to_dicts(),
         }
 
 
@@ -81,6 +87,7 @@ def gather_report(settings: Settings) -> Report:
         by_code=codes_over_time(settings, shown),
         ages=ages_of(open_findings(settings), shown.select(pl.col("as_of").max()).item()),
         matrix=_matrix(settings, shown["run_id"].to_list()),
+        findings=_findings(settings, str(shown["run_id"][-1])),
     )
 
 
@@ -144,6 +151,12 @@ def span(age_days: pl.Expr) -> pl.Expr:
     within_a_day, over_a_day, over_a_week, over_30_days = SPANS
     words = pl.when(age_days >= 30).then(pl.lit(over_30_days)).when(age_days >= 7).then(pl.lit(over_a_week))  # noqa: PLR2004
     return words.when(age_days >= 1).then(pl.lit(over_a_day)).otherwise(pl.lit(within_a_day)).cast(pl.Enum(SPANS))
+
+
+def _findings(settings: Settings, run_id: str) -> pl.DataFrame:
+    """The findings of a run, as it left them."""
+    path = run_folder(settings, run_id) / "findings.parquet"
+    return pl.read_parquet(path, columns=list(COLUMNS)) if path.exists() else no_findings()
 
 
 def _matrix(settings: Settings, run_ids: list[str]) -> pl.DataFrame:
