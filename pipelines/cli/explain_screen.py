@@ -44,7 +44,7 @@ HISTORY: Final = {
 
 def show_explanation(out: Console, explanation: Explanation) -> None:
     """The whole explanation: its story first, then what the stores say of each finding, then why."""
-    out.print(f"\n[bold]{escape(explanation.story)}[/]")
+    out.print(f"\n[bold]{escape(explanation.story)}[/]", soft_wrap=True)
     _show_sides(out, explanation)
     _show_answer(out, explanation)
     _show_rules(out, "From invoices to the account", explanation.account_rules)
@@ -67,7 +67,8 @@ def _show_sides(out: Console, explanation: Explanation) -> None:
         if not rows:
             continue
         about = f" of {finding['object_id']}" if finding["object_id"] else ""
-        table = plain_table(f"\n{escape(finding['code'] + about)}", rows[0], ())
+        out.print(f"\n[bold]{escape(finding['code'] + about)}[/]", soft_wrap=True)
+        table = plain_table("", rows[0], ())
         for row in rows:
             table.add_row(*(escape(value) for value in row.values()))
         out.print(table)

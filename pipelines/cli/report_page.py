@@ -107,13 +107,17 @@ def _code(row: dict[str, Any], sums: pl.DataFrame) -> str:
         pl.col("owner") == row["owner"],
     )
     stake = ", ".join(f"{one['minor']:,} {one['currency'].upper()}" for one in mine.to_dicts())
-    facts = [f"{row['findings']:,} findings", f"{row['accounts']:,} accounts", f"owner: {row['owner']}"]
+    facts = [_count(row["findings"], "finding"), _count(row["accounts"], "account"), f"owner: {row['owner']}"]
     if stake:
         facts.append(f"at stake, minor units: {stake}")
     return (
         f'<section class="code"><h3>{escape(row["code"])}</h3>\n<p>{escape(meaning(row["code"]))}</p>\n'
         f'<p class="note">{escape(" · ".join(facts))}</p>\n{_accounts(row["account_ids"])}</section>'
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _accounts(account_ids: list[str]) -> str:

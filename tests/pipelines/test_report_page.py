@@ -79,6 +79,7 @@ def test_the_accounts_of_a_code_can_be_copied_one_a_line() -> None:
     html = page(report(findings({"account_id": "a2"}, {"account_id": "a1"})))
 
     assert "<pre>a1\na2</pre>" in html
+    assert "2 findings · 2 accounts" in html
 
 
 def test_a_code_is_explained_in_words() -> None:
