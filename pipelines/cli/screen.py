@@ -6,17 +6,20 @@ What is shown is decided where it is made; here it is only laid out, with the mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from trueup.audit.results import DELIVERED, Result
 from trueup.contract.schemas import STORES
-from trueup.correction.plan import HEADERS, Plan
-from trueup.stores.doctor import Diagnosis
+
+if TYPE_CHECKING:  # every command that shows a table imports this module
+    from pathlib import Path
+
+    from trueup.audit.results import Result
+    from trueup.correction.plan import Plan
+    from trueup.stores.doctor import Diagnosis
 
 SEVERITY_STYLE: Final = {"S1": "bold red", "S2": "yellow", "S3": "cyan", "S4": "dim", "none": "magenta"}
 CHANGES_SHOWN: Final = 20
@@ -24,6 +27,8 @@ CHANGES_SHOWN: Final = 20
 
 def show_audit(out: Console, result: Result, folder: Path | None = None) -> None:
     """An audit: how many accounts disagree, about what, and whose it is."""
+    from trueup.audit.results import DELIVERED
+
     out.print(headline(result))
     for store, code in result.broken.items():
         out.print(f"[bold magenta]{store}: {code}[/] What depends on it is not counted, and no plan can be made.")
@@ -69,6 +74,8 @@ def _cell(count: int) -> str:
 
 def show_plan(out: Console, plan: Plan, status: str, *, limit: int | None = CHANGES_SHOWN) -> None:
     """A plan: what counts about it, what turns into what, and its changes."""
+    from trueup.correction.plan import HEADERS
+
     if plan.is_empty:
         out.print(f"Plan {plan.plan_id} is empty: everything that is ours to write is already right.")
         return

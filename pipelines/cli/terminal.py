@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-WIDE = 140  # columns where nobody's window says how many there are: a pipe, a file, a log
+WIDE = 10_000  # columns where there is no window: a pipe, a file, a log. Nothing is folded, so an id stays one word
 
 
 def wide_console(*, is_quiet: bool = False) -> Console:
