@@ -7,6 +7,7 @@ small, prints as it is shown, and can be mailed. Its style is in `report_page.cs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -147,7 +148,7 @@ def _not_counted(findings: pl.DataFrame) -> str:
     return f"<h2>Not counted</h2>\n<p>{words}</p>\n{table}"
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]], *, numbers: int) -> str:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, numbers: int) -> str:
     """A table whose last columns hold numbers."""
     words = len(headings) - numbers
     kinds = ["" if place < words else ' class="number"' for place in range(len(headings))]
