@@ -38,6 +38,7 @@ def judged(reading: ScopeReading, settings: Settings) -> StoredJudgement:
     return judge_partitions(partitions, settings, Basis.of(settings, AS_OF))
 
 
+@pytest.mark.slow
 def test_workers_give_the_results_that_one_machine_gives(scheduler: str, tmp_path: Path) -> None:
     here = Settings(home=tmp_path / "home", bucket_count=4, accounts_at_once=1)
     archive_reading(look_at(tmp_path / "here", accounts=800), Scope.fleet(), here, "run")

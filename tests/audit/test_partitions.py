@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from trueup.audit.gather import ScopeReading, StoreRead, tables_of
 from trueup.audit.partitions import archive_reading
 from trueup.audit.run_folder import write_frame, write_json
@@ -68,6 +70,7 @@ def judged(settings: Settings, folder: Path, at_once: int) -> tuple[int, int, fl
     return int(partitions), int(accounts), float(megabytes)
 
 
+@pytest.mark.slow
 def test_memory_is_set_by_the_bucket_and_not_by_the_fleet(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", bucket_count=BUCKETS)
     archive_reading(look_at(tmp_path / "whole"), Scope.fleet(), settings, "run")

@@ -130,6 +130,7 @@ def test_nothing_changes_before_the_day_of_change(seed: int) -> None:
                 assert row["state_then"] == row["state"], (seed, days, row["account_id"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_recomputing_only_what_is_due_equals_recomputing_all_over_a_month(seed: int) -> None:
     """Day by day, facts arriving: an account is recomputed if its facts changed or its day of change has come."""

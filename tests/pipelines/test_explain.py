@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import polars as pl
+import pytest
 
 from tests.pipelines.conftest import Lab
 
@@ -42,6 +43,7 @@ def test_no_personal_data_is_in_an_explanation(lab: Lab) -> None:
     assert "@" not in lab.output.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_past_instant_is_explained_from_the_lake(lab: Lab) -> None:
     lab.trueup("audit")
     _, told = lab.answer("explain", "acc_00000002", "--as-of", datetime.now(UTC).isoformat())

@@ -13,6 +13,7 @@ from tests.pipelines.conftest import Lab
 NOT_OF_THE_ACCOUNT = ("first_seen_at", "seen_count", "snapshot")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scope", "broken"),
     [

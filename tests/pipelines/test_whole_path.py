@@ -88,6 +88,7 @@ def test_a_subset_has_the_result_that_the_fleet_gives_it(lab: Lab, tmp_path: Pat
     assert_frame_equal(found, fleet["findings"].filter(pl.col("account_id").is_in(chosen)).select(codes))
 
 
+@pytest.mark.slow
 def test_buckets_together_are_the_fleet(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUEUP_BUCKET_COUNT", "2")
     lab.trueup("audit", "--out", str(tmp_path / "fleet"))

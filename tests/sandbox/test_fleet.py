@@ -228,6 +228,7 @@ def test_the_readers_bring_home_what_was_loaded(settings: Settings, tmp_path: Pa
         assert gathered[name].select(frame.collect_schema().names()).sort(key).equals(frame.collect().sort(key)), name
 
 
+@pytest.mark.slow
 def test_a_live_writer_leaves_a_consistent_fleet_behind(
     settings: Settings, databases: dict[str, str], tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_eight_times_the_fleet_takes_no_more_than_the_limit_more(tmp_path: Path) -> None:
     """Before there was a limit, this fleet took 2.3 times as much memory, 330 MB more than an eighth of it did."""
     small, large = tmp_path / "small", tmp_path / "large"
