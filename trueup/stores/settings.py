@@ -115,14 +115,6 @@ class Settings(BaseSettings):
     dagster_storage: Literal["postgres", "sqlite"] = Field(
         default="postgres", description="`sqlite` stores them in files of TRUEUP_HOME instead."
     )
-    alert_webhook_url: str | None = Field(
-        default=None, repr=False, description="Where alerts are posted: Slack-compatible JSON."
-    )
-    alert_smtp_url: str | None = Field(
-        default=None, repr=False, description="The mail server for alerts, as smtp://user:password@host:587."
-    )
-    alert_mail_from: str = Field(default="trueup@localhost", description="The sender of alerts by mail.")
-    alert_mail_to: str = Field(default="", description="Who gets alerts by mail; addresses separated by commas.")
 
     lake_memory_gb: float = Field(
         default=MEMORY_GB, gt=0, description="Memory of a commit to the lake; the rest goes to disk."
