@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +20,13 @@ from pipelines.instance import dagster_home, instance_database, make_instance
 from trueup.stores.errors import TrueupError
 from trueup.stores.settings import Settings, project_root
 
+NAMES: Final = ("Dagster's web server", "Dagster's daemon")
 LOOK_EVERY_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 10
+
+
+class PortTaken(TrueupError):
+    """Nothing can listen on the address of the pages."""
 
 
 class PagesEnded(TrueupError):
@@ -31,8 +37,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until interrupted.
 
     Raises:
-        PagesEnded: one of the two ended by itself; its own words are above.
+        PortTaken: something else listens there.
+        PagesEnded: one of the two ended by itself; its output is above.
     """
+    check_free(host, port)
     with instance_database(settings):
         make_instance(settings)  # else the server and the daemon both make a new one's tables, and one of them fails
         workspace = project_root() / "workspace.yaml"
@@ -48,10 +56,34 @@ def serve(settings: Settings, host: str, port: int) -> None:
             print(f"http://{host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: T201 -- what the caller waits for
             while all(child.poll() is None for child in children):
                 time.sleep(LOOK_EVERY_SECONDS)
-            raise PagesEnded(
-                "Dagster's web server or daemon ended by itself.",
-                f"Its own words are above. Is port {port} taken? `trueup ui --port N` takes another.",
-            )
+            raise _ended(children, port)
+
+
+def check_free(host: str, port: int) -> None:
+    """Try to listen where the pages will be, before anything starts.
+
+    Raises:
+        PortTaken: something listens there, or the address is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise PortTaken(
+            f"the pages cannot be served on {host}, port {port}: {error.strerror}.",
+            "`trueup ui --port N` takes another port, `--host` another address of this machine.",
+        ) from error
+
+
+def _ended(children: list[subprocess.Popen[bytes]], port: int) -> PagesEnded:
+    """Which child ended, and how."""
+    name, child = next(pair for pair in zip(NAMES, children, strict=True) if pair[1].poll() is not None)
+    return PagesEnded(
+        f"{name} ended by itself, with exit code {child.returncode}.",
+        f"Its output is above. Did something else take port {port} meanwhile? `trueup ui --port N` takes another.",
+    )
 
 
 @contextmanager

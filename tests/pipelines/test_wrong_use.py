@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import COMMANDS, EXIT_BUG, run
+from pipelines.cli import run
+from pipelines.cli.program import COMMANDS, EXIT_BUG
 
 NUL_FILE = "accounts-with-nul"
 

