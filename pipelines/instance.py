@@ -128,8 +128,9 @@ def _embedded(folder: Path) -> Iterator[str]:
     with _lock:
         held = _held.get(folder)
         if held is None:
-            held = _held[folder] = _Held(EmbeddedPostgres(folder, (DATABASE,)))
+            held = _Held(EmbeddedPostgres(folder, (DATABASE,)))
             held.server.start()
+            _held[folder] = held
         held.users += 1
     try:
         yield held.server.url(DATABASE)

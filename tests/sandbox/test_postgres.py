@@ -153,3 +153,17 @@ def test_a_signal_while_it_starts_stops_it_again(server_folder: Path) -> None:
 
     assert child.returncode == -signal.SIGINT
     assert not is_running(server_folder)
+
+
+def test_the_last_of_two_stops_it_though_the_other_was_killed(server_folder: Path) -> None:
+    with EmbeddedPostgres(server_folder):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(server_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.kill()
+        child.communicate()
+        assert is_running(server_folder)
+
+    assert not is_running(server_folder)

@@ -8,8 +8,6 @@ here as there.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +80,6 @@ class EmbeddedPostgres:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PostgresNotStarted(f"{self.folder.parent} cannot be made: {error.strerror}.", _NO_FOLDER) from error
-        _forget_dead_users(self.folder)
         self._server = started_server(self.folder)
         try:
             self._prepare()
@@ -137,21 +134,3 @@ def create_store_tables(urls: Mapping[str, str]) -> None:
         engine = create_engine(url, poolclass=NullPool)
         STORE_METADATA[database].create_all(engine)
         engine.dispose()
-
-
-def _forget_dead_users(folder: Path) -> None:
-    """A process that was killed never said goodbye, and the server would wait for it for ever."""
-    users = folder / ".handle_pids.json"
-    if users.exists():
-        pids: list[int] = json.loads(users.read_text() or "[]")
-        users.write_text(json.dumps([pid for pid in pids if pid != os.getpid() and _is_alive(pid)]))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, and alive
-        return True
-    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_running: Final[set[int]] = set()  # servers by process id
+_running: Final[dict[int, Path]] = {}  # servers of this process: process id → data folder
 _held_back: Final = threading.Event()
 
+_USERS: Final = ".handle_pids.json"  # the library's list of the processes that use a server
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _SOCKET_BYTES_MAX: Final = 107  # sun_path of unix(7) without its closing NUL
 _PLAIN: Final = re.compile(r"[\w./+~-]+", re.ASCII)  # what a shell leaves as it is
@@ -79,8 +81,10 @@ def stop_server(server: PostgresServer) -> None:
     """Let go of a server; whoever is the last one stops it. A signal in between waits until it has stopped."""
     info = server.get_postmaster_info()
     with interrupts_held_back():
+        with server._lock:  # noqa: SLF001
+            _write_users(server.pgdata, _living_users(server.pgdata))
         server.cleanup()
-        _running.discard(info.pid)
+        _running.pop(info.pid, None)
         if info.socket_dir is not None and info.socket_dir != server.pgdata:
             with suppress(OSError):  # not empty: others still use the server
                 info.socket_dir.rmdir()
@@ -90,9 +94,12 @@ def end_servers_now() -> None:
     """Stop every server of this process at once, from any thread, as the very last thing that the process does."""
     while _held_back.is_set():  # one is being started or stopped, and only then is known or gone
         time.sleep(0.02)
-    for pid in list(_running):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGQUIT)  # PostgreSQL's immediate shutdown
+    for pid, folder in list(_running.items()):
+        others = [user for user in _living_users(folder) if user != os.getpid()]
+        _write_users(folder, others)
+        if not others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGQUIT)  # PostgreSQL's immediate shutdown
 
 
 @contextmanager
@@ -136,12 +143,35 @@ def _start(folder: Path) -> PostgresServer:
     server.pgdata.mkdir(exist_ok=True)
     server._lock = type(server._lock)(folder.parent / f".{folder.name}.lock")  # noqa: SLF001 -- its own is one for all users
     with server._lock:  # noqa: SLF001
+        _write_users(server.pgdata, [user for user in _living_users(server.pgdata) if user != os.getpid()])
         server.ensure_pgdata_inited()
     with interrupts_held_back():
         _start_in_time(server)
-        _running.add(server.get_postmaster_info().pid)
+        _running[server.get_postmaster_info().pid] = server.pgdata
         _shut_to_others(server)
     return server
+
+
+def _living_users(folder: Path) -> list[int]:
+    """The processes that use a server. One that was killed never said so, and the others would wait for it for ever."""
+    users = folder / _USERS
+    written: list[int] = json.loads(users.read_text() or "[]") if users.exists() else []
+    return [pid for pid in written if _is_alive(pid)]
+
+
+def _write_users(folder: Path, pids: list[int]) -> None:
+    if (folder / _USERS).exists():
+        (folder / _USERS).write_text(json.dumps(pids))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's process, and alive
+        return True
+    return True
 
 
 def _start_in_time(server: PostgresServer) -> None:
