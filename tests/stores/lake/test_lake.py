@@ -317,3 +317,16 @@ def test_a_lake_may_be_an_address(tmp_path: Path) -> None:
     keep(lake, "run", snapshot(accounts=accounts("a")))
 
     assert ids(lake.open("run"), "accounts") == ["a"]
+
+
+@pytest.mark.parametrize("folder", ["a folder", "Größe"])
+def test_a_lake_may_be_in_a_folder_whose_name_an_address_escapes(tmp_path: Path, folder: str) -> None:
+    lake = Lake(tmp_path / folder / "lake")
+    (one,), (two, three) = in_bucket(1), in_bucket(2, 2)
+    keep(lake, "monday", snapshot(accounts=accounts(one, two)))
+    keep(lake, "tuesday", snapshot(accounts=accounts(three)), Scope(buckets=(2,)), TUESDAY + timedelta(days=1))
+
+    assert [run.run_id for run in lake.runs()] == ["monday", "tuesday"]
+    assert ids(lake.open("monday"), "accounts") == sorted([one, two])
+    assert ids(lake.open("tuesday"), "accounts") == [three]
+    assert lake.open("monday")["accounts"].collect_schema() == TABLES["accounts"].schema

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import unquote
 from uuid import uuid4
 
 import orjson
@@ -255,11 +256,11 @@ class Lake:
         return (rows if len(buckets) == 1 else rows.filter(is_first)).select(list(TABLES[name].columns))
 
     def _table(self, run: LakeRun, name: str) -> pl.LazyFrame:
-        return pl.scan_delta(self._address(name), version=run.versions[name])
+        return _scanned(DeltaTable(self._address(name), version=run.versions[name]))
 
     def _manifests(self) -> pl.LazyFrame | None:
         table = self._delta(_MANIFESTS)
-        return None if table is None else pl.scan_delta(table)
+        return None if table is None else _scanned(table)
 
     def _delta(self, name: str) -> DeltaTable | None:
         try:
@@ -281,6 +282,23 @@ class Lake:
     def _make_room(self, name: str) -> None:
         if self._folder is not None:
             Path(self._address(name)).mkdir(exist_ok=True)
+
+
+def _scanned(table: DeltaTable) -> pl.LazyFrame:
+    """The rows of a table at its version.
+
+    Polars 2.1 does not find the files of a table in a folder whose name an address must escape, such as one with a
+    space or an umlaut; there they are named to it one by one.
+    """
+    rows = pl.scan_delta(table)
+    if not (table.table_uri.startswith("file://") and "%" in table.table_uri):
+        return rows
+    schema = rows.collect_schema()
+    files = [unquote(address) for address in table.file_uris()]
+    if not files:
+        return pl.LazyFrame(schema=schema)
+    in_path = {name: schema[name] for name in table.metadata().partition_columns}
+    return pl.scan_parquet(files, hive_partitioning=bool(in_path), hive_schema=in_path or None).select(schema.names())
 
 
 @stamina.retry(on=CommitFailedError, attempts=_ATTEMPTS, timeout=None, wait_initial=0.01, wait_max=1.0)
