@@ -7,6 +7,7 @@ from real databases and the Stripe sandbox. Desired states and findings must be 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +36,16 @@ Judged = tuple[pl.DataFrame, pl.DataFrame]
 
 @pytest.fixture(scope="module")
 def fleet() -> Fleet:
-    return make_fleet(accounts=500, drift=150, seed=7, as_of=AS_OF)
+    fleet = make_fleet(accounts=500, drift=150, seed=7, as_of=AS_OF)
+    return replace(fleet, frames=fleet.frames | {"charges": _filed_under_other_accounts(fleet.frames["charges"])})
+
+
+def _filed_under_other_accounts(charges: pl.DataFrame) -> pl.DataFrame:
+    """Some charges of billing_prod name an account that their invoice does not belong to."""
+    is_outside = pl.col("stripe_charge_id").is_null()  # nothing of Stripe's ties it to its invoice
+    is_misfiled = (pl.int_range(pl.len()) % 40 == 0) | is_outside
+    another = pl.col("account_id").shift(20).fill_null(pl.col("account_id").last())
+    return charges.with_columns(account_id=pl.when(is_misfiled).then(another).otherwise("account_id"))
 
 
 @pytest.fixture(scope="module")

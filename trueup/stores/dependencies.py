@@ -95,7 +95,12 @@ LINKS: Final[Mapping[str, tuple[Link, ...]]] = {
     "subs_account": (_OF_ACCOUNT,),
     "subs_dunning": (_OF_ACCOUNT,),
     "subs_stuck_events": (_OF_ACCOUNT,),
-    "invoices": (_OF_ACCOUNT, Link("stripe_invoice_id", "stripe_invoices", "invoice_id")),
+    "invoices": (
+        _OF_ACCOUNT,
+        Link("stripe_invoice_id", "stripe_invoices", "invoice_id"),
+        # A charge may name the invoice of another account: without that row it would seem to name none.
+        Link("invoice_id", "charges", "invoice_id", by_account=True),
+    ),
     "charges": (_OF_ACCOUNT, Link("stripe_charge_id", "stripe_charges", "charge_id"), _OF_INVOICE),
     "schedules": (_OF_ACCOUNT, _OF_INVOICE),
     "credit_notes": (_OF_INVOICE,),
