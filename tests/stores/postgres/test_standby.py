@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from tests.conftest import settings_for
 from trueup.audit.gather import STANDBY, ScopeReading, gather_store, reading
 from trueup.contract.schemas import STORES
-from trueup.sandbox.postgres import _server_of
+from trueup.sandbox.postgres_process import started_server, stop_server
 from trueup.stores.doctor import diagnose
 from trueup.stores.postgres.reading import open_reading
 from trueup.stores.scope import Scope
@@ -45,13 +45,13 @@ def standby_of(primary: str, folder: Path) -> Iterator[str]:
     owner = Path(socket).stat()  # the server's own user, where tests run as root
     for path in (folder, *folder.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    server = _server_of(folder)
+    server = started_server(folder)
     try:
         yield url.update_query_dict({"host": str(server.get_postmaster_info().socket_dir)}).render_as_string(
             hide_password=False
         )
     finally:
-        server.cleanup()
+        stop_server(server)
 
 
 @pytest.fixture
