@@ -32,7 +32,7 @@ def test_while_it_is_still_being_imported_it_says_one_line(seconds: float) -> No
     program.send_signal(signal.SIGINT)
     said = program.communicate(timeout=30)[1]
 
-    assert said == "Interrupted.\n"
+    assert said.strip() == "Interrupted."  # click ends an unfinished line first
     assert program.returncode == 130
 
 
