@@ -73,12 +73,13 @@ class DatabaseJudge:
             TableMissing, ColumnMissing, PrivilegeMissing: the table is not there for the reader's role.
             StoreNotWhole: the database did not answer to the end.
         """
-        refuse_unreadable(self._reading, suite.table)
+        is_by_view = refuse_unreadable(self._reading, suite.table)
         statement = select(
             suite.table,
             Scope.fleet(),
             self._reading.bucket_count,
             is_text_checked=self._reading.is_text_checked,
+            is_by_view=is_by_view,
         )
         self._selects.add(statement)
         asset = self._source.add_query_asset(suite.table, query=statement)

@@ -29,7 +29,7 @@ def write_policy(settings: Settings, text: str) -> None:
     settings.policy.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("terms", [FLEET, Terms(accounts=("b", "a")), Terms(buckets=(3, 1), as_of="2026-02-01")])
+@pytest.mark.parametrize("terms", [FLEET, Terms(accounts=("b", "a")), Terms(buckets=(3, 1), as_of="2026-02-01T00:00:00Z")])
 def test_a_manifest_is_read_as_it_was_written(here: Settings, tmp_path: Path, terms: Terms) -> None:
     write_policy(here, "grace_days = 3\n")
     manifest = terms.manifest(here, "run", NOW)
@@ -51,7 +51,7 @@ def test_a_policy_that_is_edited_while_a_run_goes_on_changes_nothing_of_it(here:
 
 def test_a_run_that_goes_on_from_another_keeps_its_terms(here: Settings) -> None:
     write_policy(here, "")
-    parent = open_run(here, "parent", NOW, Terms(accounts=("a",), as_of="2026-02-01"))
+    parent = open_run(here, "parent", NOW, Terms(accounts=("a",), as_of="2026-02-01T00:00:00Z"))
     child = open_run(here, "child", NOW, FLEET, parent_run_id="parent", reads_stores=False)
 
     assert (child.scope, child.as_of, child.manifest.base_run_id) == (parent.scope, parent.as_of, "parent")
@@ -76,7 +76,7 @@ def test_all_faults_of_a_launch_are_named_at_once(here: Settings) -> None:
 
 def test_only_the_whole_fleet_now_is_the_fleets(here: Settings) -> None:
     write_policy(here, "")
-    asked = (FLEET, Terms(accounts=("a",)), Terms(buckets=(1,)), Terms(as_of="2026-02-01"))
+    asked = (FLEET, Terms(accounts=("a",)), Terms(buckets=(1,)), Terms(as_of="2026-02-01T00:00:00Z"))
 
     assert [terms.manifest(here, "run", NOW).is_fleets for terms in asked] == [True, False, False, False]
     assert [terms.is_of_fleet for terms in asked] == [True, False, False, False]

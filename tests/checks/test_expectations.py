@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
 from checks.expectations import EXPECTATION_CHECKS, judging
-from checks.expectations.asset_checks import judge_store, judge_tables
+from checks.expectations.asset_checks import judge_store
 from checks.expectations.judging import judge_frame, judging_database
 from checks.expectations.suites import FOLDER, SEVERITIES, Suite, load_suite, suites_of
 from checks.expectations.sweeping import NO_KEY, Broken, sweep_suite
@@ -133,7 +133,7 @@ def test_each_expectation_is_a_check_of_an_asset_that_exists_and_none_is_part_of
 
 @pytest.mark.parametrize("store", IN_DATABASES)
 def test_in_a_sound_database_neither_finds_anything(sound: Lab, store: str) -> None:
-    for suite, counts, swept in judge_tables(sound.settings, store):
+    for suite, counts, swept in judge_store(sound.settings, store):
         assert counts == dict.fromkeys(claims_of(suite), 0)
         assert swept == dict.fromkeys(claims_of(suite), Broken(0))
 

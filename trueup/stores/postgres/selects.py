@@ -54,16 +54,18 @@ _PAYLOAD: Final = "payload"
 SHAPES: Final = "trueup.stuck_event_shapes"
 """The view by which a role that may not read payloads learns what they look like; `trueup init-db` makes it.
 
-It runs with its owner's rights, and is a security barrier, so that no condition of ours sees a payload.
+It is read in place of the table, since a join by event_id would multiply rows that share one. It runs with its owner's
+rights, and is a security barrier, so that no condition of ours sees a payload.
 """
 
 
 def create_shapes_view() -> str:
-    """The statement that makes the view `SHAPES`: event_id, is_well_formed, object_id."""
+    """The statement that makes the view `SHAPES`: the columns that are read as they are, is_well_formed, object_id."""
+    own = ", ".join(quoted(column) for column in columns_read("subs_stuck_events"))
     derived = ", ".join(f"{sql} AS {column}" for column, sql in DERIVED["subs_stuck_events"].items())
     return (
         f"CREATE OR REPLACE VIEW {SHAPES} WITH (security_barrier) AS "
-        f"SELECT event_id, {derived} FROM public.subs_stuck_events"
+        f"SELECT {own}, {derived} FROM public.subs_stuck_events"
     )
 
 
@@ -95,7 +97,7 @@ def select(
         for column, dtype in TABLES[name].columns.items()
     ]
     where = condition(name, scope, bucket_count)
-    source = f"public.{quoted(name)}" + (f" LEFT JOIN {SHAPES} USING (event_id)" if is_by_view else "")
+    source = SHAPES if is_by_view else f"public.{quoted(name)}"
     return f"SELECT {', '.join(columns)} FROM {source}" + (f" WHERE {where}" if where else "")
 
 
