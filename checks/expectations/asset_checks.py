@@ -111,8 +111,8 @@ def verdict(one: Expected, counted: int, broken: Broken) -> dg.AssetCheckResult:
         passed=counted == broken.rows == 0,
         severity=SEVERITY[one.severity] if is_agreed else dg.AssetCheckSeverity.ERROR,
         metadata={
-            "faulty_rows": counted,
-            "faulty_rows_by_the_sweep": broken.rows,
+            "contract_violations": counted,
+            "contract_violations_by_the_sweep": broken.rows,
             "severity": one.severity,
             **({"keys": ", ".join(broken.keys)} if broken.keys else {}),
         },

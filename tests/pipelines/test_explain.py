@@ -52,7 +52,7 @@ def test_a_past_instant_is_explained_from_the_lake(lab: Lab) -> None:
 
 
 def test_an_instant_before_the_first_audit_is_told_from_what_the_stores_say_now(lab: Lab) -> None:
-    _, told = lab.answer("explain", "acc_00000002", "--as-of", "2026-10-01")
+    _, told = lab.answer("explain", "acc_00000002", "--as-of", "2026-10-01T00:00:00Z")
 
     assert told["source"] == "read now"
     assert told["as_of"].startswith("2026-10-01")
