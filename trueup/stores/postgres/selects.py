@@ -118,7 +118,7 @@ def _follows(link: Link, scope: Scope, bucket_count: int) -> str:
         return f"{_among(link.column, CUSTOMERS)} OR {link.column} IN ({mapped})"
     if TABLES[link.table].store == "stripe":
         return _among(link.column, STRIPE_IDS)
-    needed = condition(link.table, scope, bucket_count)
+    needed = own_rows(scope, bucket_count) if link.by_account else condition(link.table, scope, bucket_count)
     return f"{link.column} IN (SELECT {link.to} FROM public.{quoted(link.table)} WHERE {needed})"
 
 
