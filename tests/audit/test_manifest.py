@@ -29,7 +29,10 @@ def write_policy(settings: Settings, text: str) -> None:
     settings.policy.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("terms", [FLEET, Terms(accounts=("b", "a")), Terms(buckets=(3, 1), as_of="2026-02-01T00:00:00Z")])
+EARLIER = "2026-02-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("terms", [FLEET, Terms(accounts=("b", "a")), Terms(buckets=(3, 1), as_of=EARLIER)])
 def test_a_manifest_is_read_as_it_was_written(here: Settings, tmp_path: Path, terms: Terms) -> None:
     write_policy(here, "grace_days = 3\n")
     manifest = terms.manifest(here, "run", NOW)
