@@ -113,7 +113,7 @@ def test_stripe_going_down_in_the_middle_of_a_list_is_never_taken_for_its_end(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impatient = port.RetryPolicy(attempts=2, wait_first_seconds=0.01, wait_max_seconds=0.02, timeout_seconds=5)
-    monkeypatch.setattr(port, "RetryPolicy", lambda **_: impatient)
+    monkeypatch.setattr(port.RetryPolicy, "of", lambda _settings: impatient)
     lab.stripe.faults.add(replace(Fault("error", path="/v1/charges", after=1), times=None))
     code, audited = lab.answer("audit")
 
