@@ -153,6 +153,14 @@ def test_recomputing_only_what_is_due_equals_recomputing_all_over_a_month(seed: 
 
 
 def is_due(known: dict[str, object], now: dict[str, object], today: object) -> bool:
+    """Its day of change has come, its facts changed, or time alone made it indeterminate.
+
+    That last needs no change of state ("Per account", 5: an invoice of ours that Stripe does not know becomes late),
+    and next_change_on is exact about states, so it cannot name that day.
+    """
+    is_less_certain = known["quality"] == "determinate" and now["quality"] == "indeterminate"
+    if is_less_certain and known["state"] == now["state"]:
+        return True
     has_come = known["next_change_on"] is not None and known["next_change_on"] <= today  # type: ignore[operator]
     return has_come or known["input_hash"] != now["input_hash"]
 
