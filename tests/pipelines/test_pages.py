@@ -24,6 +24,7 @@ from tests.pipelines.conftest import Lab
 from trueup.stores.settings import load_settings
 
 START_SECONDS = 120
+END_SECONDS = 10
 IMAGES = "img[src^=data]"
 CHARTS = {"disagreements": 4, "implied_states": 1}
 QUERY = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } assetNodes { id } }"
@@ -79,6 +80,9 @@ def test_the_web_server_shows_this_project_and_leaves_nothing_running(tmp_path: 
     assert [entry["loadStatus"] for entry in told["workspaceOrError"]["locationEntries"]] == ["LOADED"]
     assert len(told["assetNodes"]) > 30
     assert len(children) >= 2
+    deadline = time.monotonic() + END_SECONDS  # a busy machine buries the dead a moment later
+    while any(is_running(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert not [pid for pid in children if is_running(pid)]
 
 
