@@ -5,6 +5,7 @@ The gate and the writing itself are `trueup/stores/apply/apply.py`; here is what
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import replace
 from datetime import datetime
@@ -43,7 +44,19 @@ def apply_approved(settings: Settings, plan_id: str, *, dry_run: bool = False) -
             on_accounts(accounts - done)
             done = accounts
 
-        return apply_plan(settings, plan_id, regather=regather(settings, plan), dry_run=dry_run, on_progress=progress)
+        return apply_plan(
+            settings,
+            plan_id,
+            regather=regather(settings, plan),
+            dry_run=dry_run,
+            on_progress=progress,
+            on_wait=_say_who_is_waited_for,
+        )
+
+
+def _say_who_is_waited_for(holder: str) -> None:
+    """Say at once that another apply holds the lock: whoever watches would else see nothing move."""
+    logging.getLogger("trueup.apply").warning("Waiting for %s, which holds the lock of applies.", holder)
 
 
 def regather(settings: Settings, plan: Plan) -> Regather:
